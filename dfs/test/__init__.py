@@ -1,0 +1,1 @@
+"""Tests of the whole: the simulated cluster and real processes."""

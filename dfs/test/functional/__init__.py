@@ -1,0 +1,1 @@
+"""Tests on real twistd processes, sockets and disks."""
