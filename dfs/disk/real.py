@@ -165,7 +165,9 @@ class RealFile:
 
     def sync(self) -> None:
         if self._failure is not None:
-            raise SyncFailed(self.path, "an earlier sync failed: the file's durable state is unknown", self._failure.errno)
+            raise SyncFailed(
+                self.path, "an earlier sync failed: the file's durable state is unknown", self._failure.errno
+            )
         try:
             with syncing(self.path):
                 sync_descriptor(self._descriptor)
