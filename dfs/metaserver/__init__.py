@@ -1,0 +1,1 @@
+"""The metadata server: names, chunks, places and node health; never file bytes."""
