@@ -16,6 +16,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from dfs.raft.core.types import SnapshotMark as SnapshotMark
+
 
 @frozen
 class Command:
@@ -25,14 +27,6 @@ class Command:
     index: int
     term: int
     payload: bytes
-
-
-@frozen
-class SnapshotMark:
-    """The last entry that a snapshot covers."""
-
-    index: int
-    term: int
 
 
 @frozen

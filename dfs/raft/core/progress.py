@@ -1,0 +1,123 @@
+"""What a leader knows of one follower (thesis 3.5, 10.2.1).
+
+PROBE: where the logs agree is not known; one append at a time.  REPLICATE: appends are pipelined within a window.
+SNAPSHOT: what it needs was compacted; a transfer brings it (R20).
+
+Invariant: match < next (R18); match only rises.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Mode(enum.StrEnum):
+    """See the module."""
+
+    PROBE = "probe"
+    REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
+
+
+class Progress:
+    """See the module.
+
+    :ivar heard: it answered at least once in this term.
+    :ivar silent_ticks: since it last answered in this term (check-quorum, R10).
+    :ivar acked_round: the latest round it answered (R47).
+    :ivar flights: (last index, bytes, round when sent) of each append not acknowledged, in order.
+    :ivar paused: a probe is out; the next leaves on its answer or with a heartbeat.
+    :ivar reading: the number of the disk read that will feed it, or None.
+    :ivar snapshot_index: the mark of the transfer in progress, None before it started.
+    """
+
+    __slots__ = (
+        "acked_round", "flight_bytes", "flights", "heard", "match", "mode", "next", "paused", "reading", "silent_ticks",
+        "snapshot_index", "voter",
+    )  # fmt: skip
+
+    def __init__(self, next_index: int, voter: bool) -> None:
+        self.mode = Mode.PROBE
+        self.match = 0
+        self.next = next_index
+        self.voter = voter
+        self.heard = False
+        self.silent_ticks = 0
+        self.acked_round = 0
+        self.flights: list[tuple[int, int, int]] = []
+        self.flight_bytes = 0
+        self.paused = False
+        self.reading: int | None = None
+        self.snapshot_index: int | None = None
+
+    def copy(self) -> Progress:
+        """An independent copy."""
+        other = Progress.__new__(Progress)
+        for name in Progress.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.flights = self.flights.copy()
+        return other
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """A hashable value, equal for equal states."""
+        return (
+            self.mode, self.match, self.next, self.heard, self.silent_ticks, self.acked_round,
+            tuple(self.flights), self.paused, self.reading, self.snapshot_index,
+        )  # fmt: skip
+
+    def probe(self, next_index: int | None = None) -> None:
+        """Forget what is in flight and ask again from ``next_index``, or from just after the match (R24)."""
+        self.mode = Mode.PROBE
+        self.next = max(self.match + 1, next_index or 0)
+        self._land_all()
+        self.paused = False
+        self.reading = None
+        self.snapshot_index = None
+
+    def replicate(self) -> None:
+        """The logs agree at ``match``: pipeline from there."""
+        self.probe()
+        self.mode = Mode.REPLICATE
+
+    def snapshot(self) -> None:
+        """Wait for a transfer."""
+        self.probe()
+        self.mode = Mode.SNAPSHOT
+
+    def sent(self, last: int, length: int, round_: int) -> None:
+        """An append up to ``last`` left."""
+        if self.mode is Mode.REPLICATE:
+            self.flights.append((last, length, round_))
+            self.flight_bytes += length
+            self.next = last + 1
+        else:
+            self.paused = True
+
+    def acknowledged(self, index: int) -> bool:
+        """It holds everything up to ``index`` durably; True where that is news (R18)."""
+        landed = 0
+        for last, length, _ in self.flights:
+            if last > index:
+                break
+            self.flight_bytes -= length
+            landed += 1
+        if landed:
+            del self.flights[:landed]
+        self.next = max(self.next, index + 1)
+        if index <= self.match:
+            return False
+        self.match = index
+        return True
+
+    def lost(self, round_: int, last_index: int) -> bool:
+        """Whether an append that left before ``round_`` did not arrive, as its answerer's log ends at
+        ``last_index``.  Where messages overtake each other this may be wrong: then some are sent twice."""
+        return bool(self.flights) and self.flights[0][2] < round_ and self.flights[0][0] > last_index
+
+    def has_room(self, messages: int, length: int) -> bool:
+        """Whether the window takes another append."""
+        return len(self.flights) < messages and self.flight_bytes < length
+
+    def _land_all(self) -> None:
+        self.flights = []
+        self.flight_bytes = 0

@@ -1,0 +1,121 @@
+"""From state to Ready, and back when the disk and the state machine answer."""
+
+from __future__ import annotations
+
+from dfs.raft.core import election, reads, replication
+from dfs.raft.core.state import InFlight, State
+from dfs.raft.core.types import CoreHalted, EntryRead, HardState, Ready, Role, Standing
+from dfs.raft.messages import Entry
+
+
+def take(s: State) -> Ready | None:
+    """Everything owed since the last one, or None."""
+    if s.role is Role.LEADER and reads.wants_round(s):
+        replication.heartbeat(s)
+    log = s.log
+    hard = HardState(s.term, s.vote)
+    standing = Standing(s.role, s.term, s.leader)
+    committed = _take_committed(s)
+    ready = Ready(
+        number=s.last_ready + 1,
+        hard_state=hard if hard != s.told_hard else None,
+        reset_to=log.reset_to,
+        truncate_from=log.truncate_from,
+        entries=log.take_unhanded(),
+        messages_now=tuple(s.now),
+        messages_after=tuple(s.after),
+        committed=committed,
+        reads=tuple(s.reads),
+        reads_lost=tuple(s.reads_lost),
+        unknown=s.unknown,
+        entry_reads=tuple(s.entry_reads),
+        snapshots_wanted=tuple(s.snapshots_wanted),
+        arrived=tuple(s.arrived),
+        standing=standing if standing != s.told else None,
+        commit_index=s.commit,
+    )
+    if not (ready.writes or _speaks(ready)):
+        return None
+    s.told, s.told_hard = standing, hard
+    s.last_ready += 1
+    if ready.writes:
+        s.in_flight.append(InFlight(ready.number, hard, log.handed))
+    log.reset_to = log.truncate_from = s.unknown = None
+    s.now, s.after, s.reads, s.reads_lost = [], [], [], []
+    s.entry_reads, s.snapshots_wanted, s.arrived = [], [], []
+    return ready
+
+
+def _speaks(ready: Ready) -> bool:
+    return bool(
+        ready.messages_now
+        or ready.messages_after
+        or ready.committed
+        or ready.reads
+        or ready.reads_lost
+        or ready.unknown
+        or ready.entry_reads
+        or ready.snapshots_wanted
+        or ready.arrived
+        or ready.standing
+    )
+
+
+def _take_committed(s: State) -> tuple[Entry, ...]:
+    """The next batch to apply: committed, and durable here, so that the state machine never runs ahead of its own
+    log over a crash."""
+    if s.installing is not None or s.applying_read is not None or len(s.apply_batches) >= s.config.apply_batches:
+        return ()
+    first, last = s.handed_apply + 1, min(s.commit, s.log.durable)
+    entries: tuple[Entry, ...] | None = s.fetched
+    s.fetched = ()
+    if not entries:
+        entries = s.log.cached(first, last, s.config.apply_bytes)
+    if entries is None:
+        if first < s.log.first_index:
+            raise CoreHalted(f"entry {first} is to be applied and was compacted")
+        s.last_fetch += 1
+        s.applying_read = s.last_fetch
+        s.fetches[s.last_fetch] = None
+        s.entry_reads.append(EntryRead(s.last_fetch, first, last, s.config.apply_bytes))
+        return ()
+    if entries:
+        s.handed_apply = entries[-1].index
+        s.apply_batches.append(s.handed_apply)
+    return entries
+
+
+def entries_read(s: State, number: int, entries: tuple[Entry, ...]) -> None:
+    """The disk gave what an EntryRead asked for."""
+    if number not in s.fetches:
+        return
+    member = s.fetches.pop(number)
+    if member is not None:
+        replication.fetched(s, number, member, entries)
+        return
+    s.applying_read = None
+    if entries and entries[0].index == s.handed_apply + 1 and s.installing is None:
+        s.fetched = entries
+
+
+def persisted(s: State, number: int) -> None:
+    """Every Ready up to ``number`` is durable."""
+    if number > s.last_ready:
+        raise CoreHalted(f"Ready {number} is said to be durable and only {s.last_ready} were given")
+    done = [f for f in s.in_flight if f.number <= number]
+    if not done:
+        return
+    del s.in_flight[: len(done)]
+    s.durable_hard = done[-1].hard_state
+    # Truncations since have lowered what these may claim (R22).
+    s.log.mark_durable(done[-1].last_index)
+    election.own_vote_durable(s)
+    replication.advance_commit(s)
+
+
+def applied(s: State, index: int) -> None:
+    """The state machine has applied up to ``index``."""
+    if index > s.handed_apply:
+        raise CoreHalted(f"{index} was applied and only {s.handed_apply} was handed out (R23)")
+    s.applied = max(s.applied, index)
+    s.apply_batches = [last for last in s.apply_batches if last > index]
