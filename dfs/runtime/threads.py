@@ -118,7 +118,7 @@ class Crew:
             try:
                 result = function(*arguments)
             except BaseException:  # noqa: BLE001 - whatever the call raises is its caller's
-                result = Failure()  # type: ignore[no-untyped-call]
+                result = Failure()
             add(self._completed, (done, result))
             del call, function, arguments, done, result  # an idle thread must not keep a chunk alive
         add(self._thread_ended, threading.current_thread())
