@@ -1,0 +1,49 @@
+# Two commands matter: `make demo` shows the system at work, `make test` proves it.
+# Everything runs in .venv, which `make setup` makes; nothing else on the machine is needed but Python 3.11.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+RUN := .venv/bin/python
+N ?= 1
+
+.PHONY: help setup demo test lint docs functional planted bench clean
+
+help:
+	@echo 'make demo             a real cluster on this machine: upload, kill, download, heal'
+	@echo 'make test             everything: lint, types, arrows, documents, tests, planted bugs'
+	@echo 'make lint             ruff, mypy and the arrows between packages'
+	@echo 'make docs             bring doc/failures.md up to date and check the documents'
+	@echo 'make functional N=10  the tests on real processes, N times, up to the first failure'
+	@echo 'make planted          prove that each planted bug turns its test red'
+	@echo 'make bench            measure this machine and the system on it'
+	@echo 'make clean            remove what was made, but not .venv'
+
+setup:
+	@test -n "$(PYTHON)" || { echo 'setup: Python 3.11 or newer is needed (Debian, Ubuntu: apt install python3)'; exit 1; }
+	@$(PYTHON) tools/bootstrap.py
+
+demo: setup
+	@DFS_DEAD_AFTER=5 $(RUN) -m dfs.cli.demo
+
+test: setup
+	@$(RUN) tools/check.py
+
+lint: setup
+	@$(RUN) tools/check.py lint
+
+docs: setup
+	@$(RUN) tools/failures.py
+	@$(RUN) tools/check.py documents
+
+functional: setup
+	@$(RUN) tools/check.py functional --times $(N)
+
+planted: setup
+	@$(RUN) tools/planted.py
+
+bench: setup
+	@$(RUN) bench/run.py
+
+clean:
+	rm -rf .build build dist _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,103 @@
+"""The documents tell what is there: links, settings, the table of failures, planted bugs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted.python.reflect import namedAny
+from twisted.trial.unittest import SynchronousTestCase
+
+from dfs.runtime import options
+from dfs.runtime.settings import Setting
+from dfs.test.citations import LINES, listed, render, tests_of_tree
+from dfs.test.pieces import ROOT
+
+LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+FAILURES = ROOT / "doc" / "failures.md"
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a document's headings, as the common renderers make them."""
+    titles = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def broken_links(path: Path) -> list[str]:
+    """The relative links of a document that lead nowhere, or to a heading that is not there."""
+    broken = []
+    for link in LINK.findall(FENCED.sub("", path.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z][a-z0-9+.-]*:", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = path.parent / place if place else path
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
+            broken.append(link)
+    return broken
+
+
+class LinkTests(SynchronousTestCase):
+    """README.md and everything under doc/."""
+
+    def test_links_resolve(self) -> None:
+        """Each relative link leads to a file, and to a heading in it where it names one."""
+        documents = [ROOT / "README.md", *sorted((ROOT / "doc").rglob("*.md"))]
+        self.assertEqual([f"{path.name}: {link}" for path in documents for link in broken_links(path)], [])
+
+    def test_broken_links_are_seen(self) -> None:
+        """A link to a missing file or heading is reported; a web address and a code block are not."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        page = folder / "page.md"
+        page.write_text(
+            "# A title: yes\n[a](#a-title-yes) [b](no.md) [c](#no) [d](https://x.example)\n```\n[e](no)\n```\n"
+        )
+        self.assertEqual(broken_links(page), ["no.md", "#no"])
+
+
+class SettingsTests(SynchronousTestCase):
+    """doc/configuration.md."""
+
+    def test_every_setting_is_documented(self) -> None:
+        """Each declared setting stands in the document with its default."""
+        text = (ROOT / "doc" / "configuration.md").read_text(encoding="utf-8")
+        settings = [value for value in vars(options).values() if isinstance(value, Setting)]
+        self.assertTrue(settings)
+        missing = [setting.name for setting in settings if f"`{setting.name}`" not in text]
+        self.assertEqual(missing, [])
+
+
+class FailuresTests(SynchronousTestCase):
+    """doc/failures.md."""
+
+    def test_every_line_is_listed(self) -> None:
+        """Each situation and each rule has one row, in order."""
+        self.assertEqual(tuple(listed(FAILURES.read_text(encoding="utf-8"))), LINES)
+
+    def test_tests_are_up_to_date(self) -> None:
+        """The last column names exactly the tests that cite each line (`make docs` writes it)."""
+        document = FAILURES.read_text(encoding="utf-8")
+        self.assertEqual(document, render(document, tests_of_tree(ROOT)))
+
+    def test_tests_cite_lines_that_exist(self) -> None:
+        """No test claims a line that the table does not have."""
+        unknown = [test.name for test in tests_of_tree(ROOT) if not test.lines <= set(LINES)]
+        self.assertEqual(unknown, [])
+
+    def test_named_tests_exist(self) -> None:
+        """Each test that the table names can be imported by its name."""
+        for name in re.findall(r"`(dfs\.[\w.]+)`", FAILURES.read_text(encoding="utf-8")):
+            self.assertTrue(callable(namedAny(name)), name)
+
+
+class PlantedTests(SynchronousTestCase):
+    """planted/*.patch."""
+
+    def test_planted_bugs_name_their_tests(self) -> None:
+        """Each planted bug says which guard it breaks and which existing test sees it."""
+        for path in sorted((ROOT / "planted").glob("*.patch")):
+            head = path.read_text(encoding="utf-8").split("\n", 2)
+            self.assertTrue(head[0].startswith("# guard: "), path.name)
+            self.assertTrue(head[1].startswith("# red: dfs."), path.name)
+            self.assertTrue(callable(namedAny(head[1].removeprefix("# red: ").strip())), path.name)

@@ -1,0 +1,163 @@
+"""Everything that must hold, counted: `make test`.
+
+    python tools/check.py [lint] [documents] [units] [planted] [functional] [--times N]
+
+Stages run one after the other, the jobs within a stage two at a time (the functional ones alone, since they
+measure time).  Each check and each test counts as one; the last line says `N passed, N failed, N skipped`.
+A skip that tools/allowed_skips.txt does not list is a failure.  Logs are in .build/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from planted import prove_all
+from trials import BUILD, ROOT, Outcome, execute, run_tests
+
+BIN = ROOT / ".venv" / "bin"
+BATCH = 8  # test modules a process: few enough to share between two cores, enough to spare start-up time
+UNITS_TIMEOUT = 400.0  # seconds, one batch
+FUNCTIONAL_TIMEOUT = 400.0
+LINT_TIMEOUT = 300.0
+Job = Callable[[], list[Outcome]]
+
+
+def command(name: str, *arguments: str) -> list[Outcome]:
+    """One lint tool as one counted check."""
+    log = BUILD / "lint" / f"{name}.txt"
+    began = time.monotonic()
+    status = execute(list(arguments), log, LINT_TIMEOUT)
+    detail = "" if status == 0 else log.read_text(encoding="utf-8", errors="replace")[-6000:]
+    return [Outcome(name, "passed" if status == 0 else "failed", time.monotonic() - began, detail)]
+
+
+def lint_jobs() -> list[Job]:
+    python = str(BIN / "python")
+    return [
+        partial(command, "mypy", str(BIN / "mypy")),
+        partial(command, "ruff", str(BIN / "ruff"), "check", "."),
+        partial(command, "import-linter", str(BIN / "lint-imports"), "--no-cache"),
+        partial(command, "failures", python, "tools/failures.py", "--check"),
+        partial(command, "newsfragments", str(BIN / "towncrier"), "build", "--draft", "--version", "next"),
+    ]
+
+
+def test_modules() -> list[Path]:
+    return sorted(path.relative_to(ROOT) for path in ROOT.glob("dfs/**/test/**/test_*.py"))
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts)
+
+
+def functional_modules() -> list[str]:
+    return [dotted(path) for path in test_modules() if "functional" in path.parts]
+
+
+def unit_jobs() -> list[Job]:
+    """The unit tests by package, in batches, the largest first so that both cores end together."""
+    rooms: dict[str, list[Path]] = {}
+    for path in test_modules():
+        if "functional" not in path.parts:
+            rooms.setdefault(path.parts[1], []).append(path)
+    batches = []
+    for room, paths in rooms.items():
+        for start in range(0, len(paths), BATCH):
+            part = paths[start : start + BATCH]
+            weight = sum((ROOT / path).stat().st_size for path in part)
+            batches.append((weight, f"{room}-{start // BATCH}", [dotted(path) for path in part]))
+    return [partial(run_tests, label, names, UNITS_TIMEOUT) for _, label, names in sorted(batches, reverse=True)]
+
+
+def run_stage(name: str, jobs: list[Job], workers: int) -> list[Outcome]:
+    """Run the jobs of a stage and tell what failed as soon as it is known."""
+    began = time.monotonic()
+    outcomes: list[Outcome] = []
+    with ThreadPoolExecutor(workers) as pool:
+        for found in pool.map(lambda job: job(), jobs):
+            outcomes += found
+            for line in found:
+                if line.outcome == "failed":
+                    print(f"FAILED {line.test}\n{line.detail.rstrip()}\n", flush=True)
+    print(f"{name}: {tally(outcomes)} in {time.monotonic() - began:.1f} s", flush=True)
+    return outcomes
+
+
+def judge_skips(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Print each skip with its reason; one outside the allow-list (``test | reason`` patterns) becomes a failure."""
+    text = (ROOT / "tools" / "allowed_skips.txt").read_text(encoding="utf-8")
+    rows = [line.split("|", 1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    judged = []
+    for line in outcomes:
+        if line.outcome == "skipped":
+            allowed = any(
+                fnmatch.fnmatchcase(line.test, test.strip()) and fnmatch.fnmatchcase(line.detail, reason.strip())
+                for test, reason in rows
+            )
+            print(f"{'skipped' if allowed else 'FAILED skip not allowed:'} {line.test}: {line.detail}")
+            if not allowed:
+                line = Outcome(line.test, "failed", line.seconds, line.detail)
+        judged.append(line)
+    return judged
+
+
+def tally(outcomes: list[Outcome]) -> str:
+    passed, failed, skipped = (
+        sum(line.outcome == outcome for line in outcomes) for outcome in ("passed", "failed", "skipped")
+    )
+    return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+
+
+def write_durations(outcomes: list[Outcome]) -> None:
+    slowest = sorted(outcomes, key=lambda line: line.seconds, reverse=True)[:10]
+    text = "".join(f"{line.seconds:8.2f} s  {line.test}\n" for line in slowest)
+    (BUILD / "durations.txt").write_text(text, encoding="utf-8")
+
+
+def functional(times: int) -> list[Outcome]:
+    """The tests on real processes, alone on the machine, up to the first round with a failure."""
+    outcomes: list[Outcome] = []
+    for number in range(1, times + 1):
+        label = "functional" if times == 1 else f"functional {number} of {times}"
+        jobs: list[Job] = [partial(run_tests, name, [name], FUNCTIONAL_TIMEOUT) for name in functional_modules()]
+        outcomes += run_stage(label, jobs, 1)
+        if any(line.outcome == "failed" for line in outcomes):
+            break
+    return outcomes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run the checks and tests of the project.")
+    parser.add_argument("stages", nargs="*", help="lint, documents, units, planted, functional; all by default")
+    parser.add_argument("--times", type=int, default=1, help="how often the functional tests run")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    BUILD.mkdir(exist_ok=True)
+    documents = [partial(run_tests, "documents", ["dfs.test.test_documents"], UNITS_TIMEOUT)]
+    stages: dict[str, Callable[[], list[Outcome]]] = {
+        "lint": lambda: run_stage("lint", lint_jobs(), 2),
+        "documents": lambda: run_stage("documents", list(documents), 1),
+        "units": lambda: run_stage("units", unit_jobs(), 2),
+        "planted": lambda: run_stage("planted", [prove_all], 1),
+        "functional": lambda: functional(options.times),
+    }
+    unknown = set(options.stages) - set(stages)
+    if unknown:
+        parser.error(f"unknown stage {', '.join(sorted(unknown))}")
+    chosen = options.stages or [stage for stage in stages if stage != "documents"]  # units hold the documents' tests
+    outcomes = judge_skips([line for stage in stages if stage in chosen for line in stages[stage]()])
+    write_durations(outcomes)
+    print(tally(outcomes), flush=True)
+    return 1 if any(line.outcome == "failed" for line in outcomes) or not outcomes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
