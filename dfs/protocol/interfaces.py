@@ -142,8 +142,8 @@ class IConnection(Interface):
 
 
 class IService(Interface):
-    """What a listening node gives to its connections.  Methods may be coroutines (``async def``) where a Deferred is named.
-    An exception that is no DFSError is logged and reaches the peer as InternalError without details."""
+    """What a listening node gives to its connections.  Methods may be coroutines (``async def``) where a Deferred is
+    named.  An exception that is no DFSError is logged and reaches the peer as InternalError without details."""
 
     def connected(connection: IConnection) -> None:
         """Hello succeeded."""
@@ -154,8 +154,11 @@ class IService(Interface):
     def handle(connection: IConnection, request: object) -> Deferred[object]:
         """Answer a request.  Cancelled when the peer cancels, its deadline passes or the connection ends."""
 
-    def put_opened(connection: IConnection, request: object, stream: IIncomingStream) -> tuple[IBlockSink, Deferred[object]]:
-        """A peer opens a PutChunk: the sink for its blocks, and the answer (which may fail early)."""
+    def put_opened(
+        connection: IConnection, request: object, stream: IIncomingStream
+    ) -> tuple[IBlockSink, Deferred[object]]:
+        """A peer opens a PutChunk: the sink for its blocks, and the answer (which may fail early).  The answer is
+        never cancelled: a stream that ends early says so to the sink, and what became whole goes on."""
 
     def get_opened(connection: IConnection, request: object, stream: IOutgoingStream) -> Deferred[object]:
         """A peer asks for a GetChunk: fires with ChunkHead; blocks may be written to ``stream`` from then on

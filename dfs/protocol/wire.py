@@ -1,0 +1,131 @@
+"""The literal table of messages: code, class, declaration, who may ask, what may be answered.
+
+Codes are never reused.  Requests have codes below 0x80 (0x01 to 0x3f to a metadata
+server, 0x40 to 0x7f to a chunk server), answers from 0x80.  A message's bytes are its fields in the
+order of its class; doc/protocol.md shows each as a table.
+
+A message that grows gets a new code (and the protocol a new version): the fields
+of a code never change, so an old node says UnknownRequest and misreads nothing (S39).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from dfs.protocol import messages as m
+from dfs.protocol import wire_chunks as c
+from dfs.protocol import wire_metadata as w
+from dfs.protocol.errors import BadRequest, UnknownRequest
+from dfs.protocol.fast import Codec, Malformed
+from dfs.protocol.layout import Record
+from dfs.protocol.limits import MAX_BODY
+from dfs.protocol.values import Role
+
+ANYONE = frozenset((Role.CLIENT, Role.META, Role.CHUNK))
+NODES = frozenset((Role.META, Role.CHUNK))
+CHUNK_SERVERS = frozenset((Role.CHUNK,))
+
+MAX_MESSAGE = MAX_BODY - 64
+
+
+@frozen
+class Entry:
+    """One row.  ``senders`` and ``answers`` are empty for what is itself an answer."""
+
+    record: Record
+    senders: frozenset[Role] = frozenset()
+    answers: tuple[type[Any], ...] = ()
+
+    @property
+    def cls(self) -> type[Any]:
+        return self.record.cls
+
+
+TABLE: dict[int, Entry] = {
+    0x01: Entry(w.CREATE_UPLOAD, ANYONE, (m.UploadGranted,)),
+    0x02: Entry(w.RESUME_UPLOAD, ANYONE, (m.UploadGranted,)),
+    0x03: Entry(w.ALLOCATE_CHUNKS, ANYONE, (m.Placements,)),
+    0x04: Entry(w.REPLACE_CHUNK, ANYONE, (m.Placements,)),
+    0x05: Entry(w.RENEW_LEASE, ANYONE, (m.Lease,)),
+    0x06: Entry(w.COMMIT_FILE, ANYONE, (m.FileInfo, m.Done)),
+    0x07: Entry(w.ABORT_UPLOAD, ANYONE, (m.Done,)),
+    0x08: Entry(w.GET_FILE, ANYONE, (m.FileInfo,)),
+    0x09: Entry(w.LIST_CHUNKS, ANYONE, (m.ChunkPage,)),
+    0x0A: Entry(w.LIST_FILES, ANYONE, (m.FilePage,)),
+    0x0B: Entry(w.DELETE_FILE, ANYONE, (m.FileInfo, m.Done)),
+    0x0C: Entry(w.REPORT_CORRUPT, ANYONE, (m.Done,)),
+    0x0D: Entry(w.GET_STATUS, ANYONE, (m.Status,)),
+    0x20: Entry(c.REGISTER, CHUNK_SERVERS, (m.Registered,)),
+    0x21: Entry(c.HEARTBEAT, CHUNK_SERVERS, (m.HeartbeatAnswer,)),
+    0x22: Entry(c.INVENTORY, CHUNK_SERVERS, (m.InventoryTaken,)),
+    0x23: Entry(c.COMMIT_CHUNKS, CHUNK_SERVERS, (m.CommitOutcomes,)),
+    0x24: Entry(c.ADD_REPLICAS, CHUNK_SERVERS, (m.CommitOutcomes, m.Done)),
+    0x40: Entry(c.PUT_CHUNK, ANYONE, (m.ChunkWritten,)),
+    0x41: Entry(c.GET_CHUNK, ANYONE, (m.ChunkHead,)),
+    0x42: Entry(c.VERIFY_CHUNK, NODES, (m.Verified,)),
+    0x80: Entry(c.DONE),
+    0x81: Entry(w.UPLOAD_GRANTED),
+    0x82: Entry(w.PLACEMENTS_ANSWER),
+    0x83: Entry(w.LEASE),
+    0x84: Entry(w.FILE_INFO),
+    0x85: Entry(w.CHUNK_PAGE),
+    0x86: Entry(w.FILE_PAGE),
+    0x87: Entry(w.STATUS),
+    0xA0: Entry(c.REGISTERED),
+    0xA1: Entry(c.HEARTBEAT_ANSWER),
+    0xA2: Entry(c.INVENTORY_TAKEN),
+    0xA3: Entry(c.COMMIT_OUTCOMES),
+    0xC0: Entry(c.CHUNK_WRITTEN),
+    0xC1: Entry(c.CHUNK_HEAD),
+    0xC2: Entry(c.VERIFIED),
+}
+
+_CODES: dict[type[Any], int] = {entry.cls: code for code, entry in TABLE.items()}
+_CODECS: dict[int, Codec] = {code: Codec(entry.record) for code, entry in TABLE.items()}
+
+
+def code_of(cls: type[Any]) -> int:
+    """The code of a message class; KeyError for what is no message."""
+    return _CODES[cls]
+
+
+def encode(message: object) -> bytes:
+    """The message's bytes (without its code).  Raises BadRequest where a field is outside its limits."""
+    name = type(message).__name__
+    try:
+        data = _CODECS[_CODES[type(message)]].encode(message)
+    except Malformed as error:
+        raise BadRequest(f"{name} cannot be sent: {error}") from None
+    if len(data) > MAX_MESSAGE:
+        raise BadRequest(f"{name} cannot be sent: {len(data)} bytes are above the limit of {MAX_MESSAGE}")
+    return data
+
+
+def decode(code: int, body: bytes) -> Any:
+    """The message of ``code``.  Raises UnknownRequest for a code that is not in the table, BadRequest for bytes
+    that are not exactly one such message."""
+    codec = _CODECS.get(code)
+    if codec is None:
+        sentence = f"this node knows no message of code {code:#04x}"
+        raise UnknownRequest(sentence, hint="upgrade the older of the two nodes")
+    try:
+        return codec.decode(body)
+    except Malformed as error:
+        raise BadRequest(f"malformed {TABLE[code].cls.__name__}: {error}") from None
+
+
+def is_request(code: int) -> bool:
+    """Whether a code of the table is something that one asks."""
+    return bool(TABLE[code].senders)
+
+
+def may_ask(role: Role, code: int) -> bool:
+    """Whether a peer of this (proven, or claimed by a stranger: CLIENT) role may send the request."""
+    return role in TABLE[code].senders
+
+
+def answers_of(request: object) -> tuple[type[Any], ...]:
+    """The classes that may answer a request."""
+    return TABLE[_CODES[type(request)]].answers
