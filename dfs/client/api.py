@@ -1,0 +1,324 @@
+"""The Python API: ``async with connect(meta, reactor) as fs:``.
+
+::
+
+    async with connect("127.0.0.1:7001,127.0.0.1:7002", reactor) as fs:
+        await fs.upload("data.csv", "reports/data.csv")
+        async for info in fs.list("reports/"):
+            print(info.name, info.size)
+        file = await fs.open("reports/data.csv")
+        head = await file.read(0, 100)
+
+Everything is a coroutine on Twisted's reactor; :mod:`dfs.client.blocking` serves
+scripts and notebooks.  Errors are those of :mod:`dfs.client.errors`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from attrs import frozen
+
+from dfs.client.context import Context
+from dfs.client.download import DownloadResult, FileDownload, download_to_stream, find_file
+from dfs.client.errors import BadRequest
+from dfs.client.granting import Wish, begin, create
+from dfs.client.manifest import ManifestFolder
+from dfs.client.progress import Meter, Observer
+from dfs.client.reading import RemoteFile
+from dfs.client.session import Session
+from dfs.client.sources import ISource, PathSource, StreamSource, from_file_object, from_iterator
+from dfs.client.upload import Upload, UploadResult, already, show_digest
+from dfs.disk.interfaces import IDisk
+from dfs.disk.real import RealDisk
+from dfs.protocol.interfaces import Identity
+from dfs.protocol.leader import LeaderCaller
+from dfs.protocol.messages import (
+    AbortUpload,
+    ChunkInfo,
+    ChunkPage,
+    DeleteFile,
+    FileInfo,
+    FilePage,
+    GetFile,
+    GetStatus,
+    ListChunks,
+    ListFiles,
+    UploadGranted,
+)
+from dfs.protocol.pool import BulkPool
+from dfs.protocol.values import CHUNK_SIZE, MAX_NAME, FileId, Role
+from dfs.runtime.dial import parse_addresses
+from dfs.runtime.interfaces import Runtime
+from dfs.runtime.real import real_runtime
+
+PAGE = 1000
+
+
+@frozen
+class ClientOptions:
+    """``patience`` and the others in seconds; ``state_folder`` "" takes DFS_STATE or ``$XDG_STATE_HOME/dfs``."""
+
+    patience: float = 30.0
+    idle_timeout: float = 10.0
+    hedge_after: float = 1.0
+    state_folder: str = ""
+
+
+def default_state_folder(environment: Any = None) -> str:
+    """Where manifests are kept."""
+    environment = os.environ if environment is None else environment
+    if environment.get("DFS_STATE"):
+        return str(environment["DFS_STATE"])
+    home = environment.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(home, "dfs")
+
+
+def check_name(name: str) -> None:
+    """A name is 1 to 4,096 bytes of UTF-8 without NUL (S44).  Raises BadRequest."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        raise BadRequest("a name must be UTF-8", "give another one with --name") from None
+    if not encoded:
+        raise BadRequest("a name must not be empty", "give one with --name")
+    if len(encoded) > MAX_NAME:
+        raise BadRequest(f"the name has {len(encoded)} bytes; at most {MAX_NAME} are allowed", "use a shorter name")
+    if b"\x00" in encoded:
+        raise BadRequest("a name must not contain NUL", "give another one with --name")
+
+
+class Client:
+    """A connection to one cluster.  Use :func:`connect`."""
+
+    def __init__(self, meta: Iterable[str], runtime: Runtime, disk: IDisk, options: ClientOptions) -> None:
+        identity = Identity(Role.CLIENT, f"client-{runtime.entropy(6).hex()}", b"", runtime.entropy(16), b"")
+        caller = LeaderCaller(runtime, identity, tuple(meta))
+        self._context = Context(
+            runtime,
+            disk,
+            caller,
+            BulkPool(runtime, identity),
+            Session(runtime.entropy, caller.cluster_time_ms),
+            options.state_folder or default_state_folder(),
+            options.patience,
+            options.idle_timeout,
+            options.hedge_after,
+        )
+        self._seconds = runtime.reactor.seconds
+
+    async def __aenter__(self) -> Client:
+        """Reach any metadata node; from it the cluster's id and time are learnt."""
+        try:
+            await self._context.caller.call(GetStatus(), patience=self._context.patience)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._context.pool.stop()
+        await self._context.caller.stop()
+
+    # ---- writing ---------------------------------------------------------------------------
+
+    async def upload(
+        self,
+        source: str | os.PathLike[str] | BinaryIO | AsyncIterator[bytes],
+        name: str,
+        *,
+        replication: int = 3,
+        chunk_size: int = CHUNK_SIZE,
+        parallel: int = 4,
+        resume: bool = True,
+        progress: Observer | None = None,
+    ) -> UploadResult:
+        """Store ``source`` under ``name``; when it returns the file is durable and visible.
+
+        :param source: a path (which can be resumed), a file object, or an async iterator of bytes.
+        :param parallel: chunks in flight at once.
+        :param progress: called with :class:`dfs.client.progress.Progress` as bytes move.
+        :raises FileExists: a file of this name is there.
+        :raises LocalFileError: the source cannot be read, or changed while it was.
+        :raises Unavailable: no progress for the patience given.
+        """
+        check_name(name)
+        wish = Wish(name, chunk_size, replication, parallel, resume)
+        if isinstance(source, str | os.PathLike):
+            return await self._upload_path(os.path.abspath(os.fspath(source)), wish, progress)
+        if isinstance(source, AsyncIterator):
+            stream = from_iterator(source, chunk_size)
+        else:
+            stream = from_file_object(source, self._context.runtime.threads, chunk_size)
+        return await self._upload_stream(stream, wish, progress)
+
+    async def _upload_path(self, path: str, wish: Wish, progress: Observer | None) -> UploadResult:
+        context = self._context
+        began = self._seconds()
+        source = PathSource(context.disk, context.runtime.threads, path, wish.chunk_size)
+        await source.open()
+        try:
+            folder = ManifestFolder(context.disk, context.runtime.threads, context.state_folder)
+            start = await begin(context, wish, source, path, folder)
+            if start.finished is not None:
+                return already(start.finished, self._seconds() - began)
+            assert start.granted is not None
+            source.set_chunk_size(start.granted.chunk_size)
+            meter = Meter(self._seconds, source.size, progress)
+            upload = Upload(context, source, start.granted, start.durable, meter)
+            digest = await upload.run(wish.parallel)
+            await upload.commit(digest)
+            await folder.finished(start.manifest)
+            return self._result(wish.name, start.granted, upload, digest, began)
+        finally:
+            source.close()
+
+    async def _upload_stream(self, source: StreamSource, wish: Wish, progress: Observer | None) -> UploadResult:
+        """A stream cannot be read twice, so it has no manifest: when it fails its chunks are given up at once."""
+        context = self._context
+        began = self._seconds()
+        granted = await create(context, wish, None)
+        upload = Upload(context, source, granted, {}, Meter(self._seconds, None, progress))
+        try:
+            digest = await upload.run(wish.parallel)
+            await upload.commit(digest)
+        except BaseException:
+            await self._give_up(granted)
+            raise
+        finally:
+            source.close()
+        return self._result(wish.name, granted, upload, digest, began)
+
+    async def _give_up(self, granted: UploadGranted) -> None:
+        """Tell metadata, so that the chunks are collected now and not after a day; the lease's end does it else."""
+        with self._context.session.operation() as operation:
+            telling = self._context.caller.call(
+                AbortUpload(operation, granted.file_id, granted.epoch), 1.0, patience=1.0
+            )
+            telling.addErrback(lambda _: None)  # the upload's own error is what the caller is told
+            await telling
+
+    def _result(self, name: str, granted: UploadGranted, upload: Upload, digest: bytes, began: float) -> UploadResult:
+        return UploadResult(
+            name,
+            granted.file_id,
+            upload.size,
+            show_digest(digest),
+            upload.chunks,
+            upload.degraded,
+            upload.sent,
+            upload.resumed,
+            self._seconds() - began,
+        )
+
+    async def delete(self, name: str | None = None, *, file_id: int | None = None) -> FileInfo:
+        """Remove a file by its name or its id (an id also ends an upload in progress).  Raises FileNotFound."""
+        if (name is None) == (file_id is None):
+            raise BadRequest("name the file or give its id, not both", "use --name NAME or --id FILE_ID")
+        with self._context.session.operation() as operation:
+            answer = await self._context.caller.call(
+                DeleteFile(operation, name, None if file_id is None else FileId(file_id)),
+                patience=self._context.patience,
+            )
+        assert isinstance(answer, FileInfo)
+        return answer
+
+    # ---- reading ---------------------------------------------------------------------------
+
+    async def download(
+        self,
+        name: str,
+        out: str | os.PathLike[str] | Callable[[bytearray], Awaitable[None]],
+        *,
+        parallel: int = 4,
+        force: bool = False,
+        progress: Observer | None = None,
+    ) -> DownloadResult:
+        """Fetch a file, verified, into a path or to a coroutine function that takes its bytes in order.
+
+        A path gets its name when all is there and durable, not before.
+
+        :param force: overwrite an existing file.
+        :raises FileNotFound, OutputExists, LocalFileError, ChunkUnreadable, Unavailable:
+        """
+        began = self._seconds()
+        info = await find_file(self._context, name)
+        meter = Meter(self._seconds, info.size, progress)
+        if isinstance(out, str | os.PathLike):
+            path = os.path.abspath(os.fspath(out))
+            await FileDownload(self._context, info, path, force, meter).run(parallel)
+        else:
+            path = "-"
+            await download_to_stream(self._context, info, out, parallel, meter)
+        return DownloadResult(info.name, info.size, show_digest(info.digest), self._seconds() - began, path)
+
+    async def open(self, name: str, *, parallel: int = 4) -> RemoteFile:
+        """A file for reading ranges.  Raises FileNotFound."""
+        return RemoteFile(self._context, await find_file(self._context, name), parallel)
+
+    async def stat(self, name: str | None = None, *, file_id: int | None = None) -> FileInfo:
+        """What is known of a file.  Raises FileNotFound."""
+        answer = await self._context.caller.call(
+            GetFile(name, None if file_id is None else FileId(file_id)), patience=self._context.patience
+        )
+        assert isinstance(answer, FileInfo)
+        return answer
+
+    async def chunks(self, info: FileInfo) -> AsyncIterator[ChunkInfo]:
+        """A file's chunks in order, with where each replica is."""
+        first: int | None = 0
+        while first is not None and first < info.count:
+            page = await self._context.caller.call(
+                ListChunks(info.file_id, first, PAGE), patience=self._context.patience
+            )
+            assert isinstance(page, ChunkPage)
+            for chunk in page.chunks:
+                yield chunk
+            first = page.next_index
+
+    async def list(self, prefix: str = "", limit: int | None = None) -> AsyncIterator[FileInfo]:
+        """Files by prefix in byte order of their names, fetched by pages."""
+        token = b""
+        while limit is None or limit > 0:
+            wanted = PAGE if limit is None else min(PAGE, limit)
+            page = await self._context.caller.call(ListFiles(prefix, token, wanted), patience=self._context.patience)
+            assert isinstance(page, FilePage)
+            for info in page.files:
+                yield info
+            limit = None if limit is None else limit - len(page.files)
+            token = page.token
+            if not token:
+                return
+
+
+def connect(
+    meta: str | Iterable[str],
+    reactor: Any,
+    *,
+    runtime: Runtime | None = None,
+    disk: IDisk | None = None,
+    options: ClientOptions | None = None,
+) -> Client:
+    """A client, to be used with ``async with``.
+
+    :param meta: the metadata nodes, ``host:port`` separated by commas, or several such strings.
+    :param runtime: instead of ``reactor``'s own (the simulator gives one).
+    :raises SettingError: an address is malformed.
+    """
+    text = meta if isinstance(meta, str) else ",".join(meta)
+    addresses = [str(address) for address in parse_addresses(text)]
+    if not addresses:
+        raise BadRequest("no metadata node is named", "give --meta host:port[,...] or set DFS_META")
+    return Client(addresses, runtime or real_runtime(reactor), disk or RealDisk(), options or ClientOptions())
+
+
+__all__ = ["Client", "ClientOptions", "ISource", "check_name", "connect", "default_state_folder"]

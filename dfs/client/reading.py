@@ -1,0 +1,67 @@
+"""Ranges of a file: what ``open(name).read(offset, length)`` does."""
+
+from __future__ import annotations
+
+from dfs.client.concurrency import gather
+from dfs.client.context import Context
+from dfs.client.errors import ChunkUnreadable
+from dfs.client.fetching import Fetch, Wanted
+from dfs.client.receiving import MemoryPlace
+from dfs.protocol.messages import ChunkInfo, ChunkPage, FileInfo, ListChunks
+
+PAGE = 256
+MAX_READ = 256 << 20
+
+
+class RemoteFile:
+    """A committed file, open for reading.  It stays the same file whatever happens to its name."""
+
+    def __init__(self, context: Context, info: FileInfo, parallel: int) -> None:
+        self._context = context
+        self._parallel = parallel
+        self.info = info
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.info.size
+
+    async def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        """The bytes from ``offset``, at most ``length`` (all by default), fewer only at the end of the file.
+
+        Every 64 KiB piece is checked against its CRC-32C, whole chunks against their SHA-256 too.
+
+        :raises ValueError: for a negative offset, or more than 256 MiB at once (use ``download``).
+        :raises ChunkUnreadable: when no replica gives the bytes.
+        """
+        if offset < 0 or (length is not None and length < 0):
+            raise ValueError("offset and length are not negative")
+        end = self.info.size if length is None else min(self.info.size, offset + length)
+        if end <= offset:
+            return b""
+        if end - offset > MAX_READ:
+            raise ValueError(f"at most {MAX_READ >> 20} MiB at once; use download for more")
+        pieces: list[bytearray] = []
+        first, last = offset // self.info.chunk_size, (end - 1) // self.info.chunk_size
+        for begin in range(first, last + 1, self._parallel):
+            chunks = await self._chunks(begin, min(self._parallel, last + 1 - begin))
+            pieces += await gather(self._piece(chunk, offset, end) for chunk in chunks)
+        return b"".join(pieces)
+
+    async def _chunks(self, first: int, count: int) -> tuple[ChunkInfo, ...]:
+        page = await self._context.caller.call(
+            ListChunks(self.info.file_id, first, count), patience=self._context.patience
+        )
+        assert isinstance(page, ChunkPage)
+        if [chunk.index for chunk in page.chunks] != list(range(first, first + count)):
+            raise ChunkUnreadable(f"{self.info.name!r} was deleted while it was read", "list the names that are there")
+        return page.chunks
+
+    async def _piece(self, chunk: ChunkInfo, offset: int, end: int) -> bytearray:
+        start = chunk.index * self.info.chunk_size
+        low = max(offset - start, 0)
+        high = min(end - start, chunk.length)
+        place = MemoryPlace(low, high - low)
+        wanted = Wanted(self.info.name, self.info.file_id, chunk, low, high - low)
+        await Fetch(self._context, wanted, place, lambda _: None).run()
+        return place.data
