@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from typing import Any
+
 from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -113,15 +115,15 @@ class Fetch:
     async def _open_first(self, remaining: list[Replica]) -> Opened | None:
         """The first replica to answer; a second one is asked after ``hedge_after``.  None when all asked failed."""
         winner: Deferred[Opened | None] = Deferred()
-        asked: list[Deferred[Opened]] = []
+        asked: list[Deferred[Any]] = []
 
         def ask() -> None:
             replica = remaining.pop(0)
-            opening = Deferred.fromCoroutine(self._open(replica))
+            opening: Deferred[Any] = Deferred.fromCoroutine(self._open(replica))
             asked.append(opening)
-            asked[-1] = opening.addCallbacks(won, lost, callbackArgs=(opening,), errbackArgs=(replica,))
+            asked[-1] = opening.addCallbacks(won, lost, errbackArgs=(replica,))
 
-        def won(opened: Opened, opening: Deferred[Opened]) -> None:
+        def won(opened: Opened) -> None:
             if winner.called:
                 opened.sink.give_up(Cancelled("another replica answered first"))
                 self._context.pool.release(opened.connection)
