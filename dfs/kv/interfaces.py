@@ -1,7 +1,7 @@
 """An ordered map of bytes to bytes with atomic batches.
 
 All calls block and come from one thread (the store's lane).  A key is 1 to
-8,192 bytes, a value at most 1 MiB.  Order is that of unsigned bytes.
+8,192 bytes, a value at most 1 MiB, a batch at most 128 MiB.  Order is that of unsigned bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from zope.interface import Attribute, Interface
 
 MAX_KEY = 8192
 MAX_VALUE = 1 << 20
+MAX_BATCH = 128 << 20  # keys and values of one batch together
 
 
 @define
@@ -47,7 +48,9 @@ class IKeyValueStore(Interface):
     def get(key: bytes) -> bytes | None:
         """The value, or None."""
 
-    def scan(start: bytes, end: bytes | None = None, limit: int = 1000, reverse: bool = False) -> list[tuple[bytes, bytes]]:
+    def scan(
+        start: bytes, end: bytes | None = None, limit: int = 1000, reverse: bool = False
+    ) -> list[tuple[bytes, bytes]]:
         """At most ``limit`` pairs with start <= key < end in key order (in reverse: from the end down);
         ``end`` None means no upper end."""
 

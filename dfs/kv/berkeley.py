@@ -1,0 +1,264 @@
+"""Berkeley DB (libdb 5.3 through ``berkeleydb``) as the store for production.
+
+A private transactional environment in the store's folder: one process, one thread at a
+time, hence no lock region.  Our own lock is taken before it is opened, always with
+recovery.  A batch is one transaction committed without a sync; :meth:`BerkeleyStore.sync`
+flushes the engine's log; checkpoints now and then, with automatic removal of log files,
+bound both the disk (220,000 puts left 114 MiB of logs without) and the next recovery.
+
+Guards against silence: pages carry the engine's checksums, each value carries our
+CRC-32C over key and value (R31), and :mod:`dfs.kv.witness` sees a failed fsync that the
+engine retried.  What remains: with damage in its log, recovery ends there, returns success
+and prints nothing.  The batches that are left are a prefix; the applied index is stored in
+the same transactions, so the Raft log is replayed from there.
+
+==========  =====  ======================================================================
+record      bytes  layout
+==========  =====  ======================================================================
+any key     4      CRC-32C of key and value
+\\           n      value
+empty key   4      CRC-32C of what follows
+\\           1      version of the layout, 1
+\\           8      how many keys there are, kept in each transaction
+==========  =====  ======================================================================
+
+Pages are 4 KiB, the block of the usual file systems: a larger page could be torn by a
+power cut, and this log cannot mend a torn page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from itertools import islice
+from struct import Struct
+from typing import Any
+
+from berkeleydb import db as bdb
+from crc32c import crc32c
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from dfs.disk.errors import DiskError
+from dfs.disk.interfaces import IDisk, IDiskLock
+from dfs.kv.engines import CACHE
+from dfs.kv.errors import StoreCorrupt
+from dfs.kv.guard import Guard, check_batch
+from dfs.kv.interfaces import Batch, IKeyValueStore
+from dfs.kv.snapshot import Pair, SnapshotSlot, StoreSnapshot
+from dfs.kv.witness import SyncWitness
+
+TABLES = "tables.db"
+PAGE = 4096
+LOG_FILE = 16 << 20
+LOG_BUFFER = 1 << 20
+CHECKPOINT_EVERY = 32 << 20  # bytes of keys and values
+LAYOUT = 1
+
+_CRC = Struct("!I")
+_META = Struct("!BQ")
+_META_KEY = b""
+_FIRST_KEY = b"\x00"
+_ENVIRONMENT = bdb.DB_CREATE | bdb.DB_INIT_MPOOL | bdb.DB_INIT_TXN | bdb.DB_INIT_LOG | bdb.DB_PRIVATE | bdb.DB_RECOVER
+
+_log = Logger()
+
+
+def seal(key: bytes, value: bytes) -> bytes:
+    """What is stored for a value."""
+    return _CRC.pack(crc32c(value, crc32c(key))) + value
+
+
+def unseal(key: bytes, stored: bytes) -> bytes:
+    """The value; StoreCorrupt where the checksum differs."""
+    value = stored[_CRC.size :]
+    if len(stored) < _CRC.size or _CRC.pack(crc32c(value, crc32c(key))) != stored[: _CRC.size]:
+        raise StoreCorrupt(f"{TABLES}: the record of key {key[:64].hex()} fails its check")
+    return value
+
+
+@implementer(IKeyValueStore)
+class BerkeleyStore:
+    """See the module.
+
+    :param lock: proof that nobody else has the folder: recovery under a running process would
+        destroy it.  Released by :meth:`close`.
+    :param cache: bytes of the engine's page cache.
+    """
+
+    engine = "berkeleydb"
+
+    def __init__(self, disk: IDisk, folder: str, lock: IDiskLock | None = None, cache: int = CACHE) -> None:
+        self._guard = Guard(f"berkeleydb store {folder}")
+        self._slot = SnapshotSlot()
+        self._lock = lock
+        self._logged = 0
+        self._witness = SyncWitness(disk, folder)
+        with self._failing():
+            disk.make_folders(folder)
+            self._environment = _open_environment(folder, cache)
+            try:
+                self._db = _open_tables(self._environment)
+                self._count = self._load_count()
+                self._witness.watch()
+            except BaseException:
+                self._witness.close()
+                self._environment.close()
+                raise
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turn the first error of the engine or the disk into the store's end."""
+        try:
+            yield
+        except (bdb.DBError, DiskError, StoreCorrupt) as error:
+            raise self._guard.fail(error) from error
+
+    def _load_count(self) -> int:
+        stored = self._db.get(_META_KEY)
+        if stored is not None:
+            layout, count = _META.unpack(unseal(_META_KEY, stored))
+            if layout != LAYOUT:
+                raise StoreCorrupt(f"{TABLES}: layout {layout} is not known to this version")
+            return int(count)
+        with closing(self._db.cursor()) as cursor:
+            if cursor.first() is not None:
+                raise StoreCorrupt(f"{TABLES}: the record that counts the keys is gone")
+        return 0
+
+    def get(self, key: bytes) -> bytes | None:
+        self._guard.check()
+        return self._get(key) if key else None
+
+    def _get(self, key: bytes) -> bytes | None:
+        try:
+            stored = self._db.get(key)
+            return None if stored is None else unseal(key, stored)
+        except (bdb.DBError, StoreCorrupt) as error:
+            raise self._guard.fail(error) from error
+
+    def scan(self, start: bytes, end: bytes | None = None, limit: int = 1000, reverse: bool = False) -> list[Pair]:
+        self._guard.check()
+        with closing(self._walk_down(start, end) if reverse else self._walk(start, end)) as pairs:
+            return list(islice(pairs, max(limit, 0)))
+
+    def _walk(self, start: bytes, end: bytes | None = None) -> Generator[Pair, None, None]:
+        with self._failing(), closing(self._db.cursor()) as cursor:
+            pair = cursor.set_range(max(start, _FIRST_KEY))
+            while pair is not None and (end is None or pair[0] < end):
+                yield pair[0], unseal(*pair)
+                pair = cursor.next()
+
+    def _walk_down(self, start: bytes, end: bytes | None) -> Generator[Pair, None, None]:
+        first = max(start, _FIRST_KEY)
+        with self._failing(), closing(self._db.cursor()) as cursor:
+            above = None if end is None else cursor.set_range(max(end, _FIRST_KEY))
+            pair = cursor.last() if above is None else cursor.prev()
+            while pair is not None and pair[0] >= first:
+                yield pair[0], unseal(*pair)
+                pair = cursor.prev()
+
+    def apply(self, batch: Batch) -> None:
+        self._guard.check()
+        length = check_batch(batch)
+        self._slot.before_change(batch.changes)
+        if not batch.changes:
+            return
+        try:
+            self._count = self._commit(batch)
+            self._logged += length
+            if self._logged >= CHECKPOINT_EVERY:
+                self._checkpoint()
+        except (bdb.DBError, DiskError, StoreCorrupt) as error:
+            raise self._guard.fail(error) from error
+
+    def _commit(self, batch: Batch) -> int:
+        """One transaction with the count in it; the new count."""
+        database, count = self._db, self._count
+        transaction = self._environment.txn_begin()
+        try:
+            for key, value in batch.changes.items():
+                existed = database.exists(key, transaction)
+                count += (value is not None) - existed
+                if value is not None:
+                    database.put(key, seal(key, value), transaction)
+                elif existed:
+                    database.delete(key, transaction)
+            if count != self._count or self._count == 0:
+                database.put(_META_KEY, seal(_META_KEY, _META.pack(LAYOUT, count)), transaction)
+        except BaseException:
+            transaction.abort()
+            raise
+        transaction.commit(bdb.DB_TXN_NOSYNC)
+        return count
+
+    def _checkpoint(self) -> None:
+        self._witness.watch()
+        self._environment.txn_checkpoint(0, 0, bdb.DB_FORCE)
+        self._witness.confirm()
+        self._logged = 0
+
+    def sync(self) -> None:
+        self._guard.check()
+        with self._failing():
+            self._witness.watch()
+            self._environment.log_flush()
+            self._witness.confirm()
+
+    def snapshot(self) -> StoreSnapshot:
+        self._guard.check()
+        return self._slot.open(self._walk, self._get, self._guard.check)
+
+    def count(self) -> int:
+        self._guard.check()
+        return self._count
+
+    def close(self) -> None:
+        if self._guard.is_closed:
+            return
+        self._slot.close()
+        try:
+            if self._guard.failure is None:
+                with self._failing():
+                    self._checkpoint()
+                    self._db.close()
+                    self._environment.close()
+            else:
+                self._abandon()
+        finally:
+            self._guard.is_closed = True
+            self._witness.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    def _abandon(self) -> None:
+        """Release the handles of a failed environment, which may refuse even that."""
+        for handle in (self._db, self._environment):
+            try:
+                handle.close()
+            except bdb.DBError as error:
+                _log.warn("{name}: closing after a failure: {error}", name=self._guard.name, error=str(error))
+
+
+def _open_environment(folder: str, cache: int) -> Any:
+    environment = bdb.DBEnv()
+    environment.set_cachesize(cache >> 30, cache & ((1 << 30) - 1), 1)
+    environment.set_lg_max(LOG_FILE)
+    environment.set_lg_bsize(LOG_BUFFER)
+    environment.log_set_config(bdb.DB_LOG_AUTO_REMOVE, 1)
+    environment.open(folder, _ENVIRONMENT)
+    return environment
+
+
+def _open_tables(environment: Any) -> Any:
+    database = bdb.DB(environment)
+    database.set_flags(bdb.DB_CHKSUM)
+    database.set_pagesize(PAGE)
+    transaction = environment.txn_begin()
+    try:
+        database.open(TABLES, dbtype=bdb.DB_BTREE, flags=bdb.DB_CREATE, txn=transaction)
+    except BaseException:
+        transaction.abort()
+        raise
+    transaction.commit()
+    return database
