@@ -43,16 +43,16 @@ class LineReporter(Reporter):
     def stopTest(self, method: Any) -> None:
         super().stopTest(method)
         if self._running is not None:
-            self._write(self._running, self._outcome, time.perf_counter() - self._began, self._detail)
+            self._record(self._running, self._outcome, time.perf_counter() - self._began, self._detail)
         self._running = None
 
     def _reported(self, test: Any, outcome: str, detail: str) -> None:
         if self._running is None:
-            self._write(test.id(), outcome, 0.0, detail)
+            self._record(test.id(), outcome, 0.0, detail)
         elif WORST.index(outcome) > WORST.index(self._outcome):
             self._outcome, self._detail = outcome, detail
 
-    def _write(self, test: str, outcome: str, seconds: float, detail: str) -> None:
+    def _record(self, test: str, outcome: str, seconds: float, detail: str) -> None:
         line = {"test": test, "outcome": outcome, "seconds": round(seconds, 4), "detail": detail}
         self.out.write(json.dumps(line) + "\n")
         self.out.flush()
