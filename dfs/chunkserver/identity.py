@@ -1,0 +1,148 @@
+"""Who a data folder belongs to, and the lock that keeps a second process off (S19).
+
+Identity file (written once, when the folder is formatted), big endian::
+
+    offset size
+       0     1   version, 1
+       1     3   magic, "DFI"
+       4    16   cluster id
+      20    16   incarnation, random
+      36     1   length n of the node's name, 1 to 255
+      37     n   name of the node, UTF-8
+    37+n     4   CRC-32C of all bytes before
+
+What is on disk wins over what flags say (S28): a folder of another node or
+cluster is refused with a sentence.  Everything here blocks.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+from crc32c import crc32c
+
+from dfs.chunkserver.errors import RefusedStart
+from dfs.chunkserver.layout import chunk_folders
+from dfs.chunkserver.numbers import format_numbers
+from dfs.disk.errors import DiskError, DiskFull, Locked, ReadOnly
+from dfs.disk.interfaces import IDisk, IDiskLock
+
+VERSION = 1
+MAGIC = b"DFI"
+MAX_FILE = 37 + 255 + 4
+
+
+@frozen
+class FolderIdentity:
+    """``cluster`` and ``incarnation`` have 16 bytes each."""
+
+    node: str
+    cluster: bytes
+    incarnation: bytes
+
+
+@frozen
+class OpenFolder:
+    """A folder that is locked by us; ``identity`` is None while it is empty (see :func:`claim`)."""
+
+    root: str
+    identity: FolderIdentity | None
+    lock: IDiskLock
+
+
+def encode(identity: FolderIdentity) -> bytes:
+    """The file's bytes."""
+    name = identity.node.encode()
+    assert 1 <= len(name) <= 255, identity.node
+    body = bytes([VERSION]) + MAGIC + identity.cluster + identity.incarnation + bytes([len(name)]) + name
+    return body + crc32c(body).to_bytes(4, "big")
+
+
+def decode(content: bytes, path: str) -> FolderIdentity:
+    """Raises RefusedStart with a sentence."""
+    if content[1:4] == MAGIC and content[0] != VERSION:
+        raise RefusedStart(f"{path} has version {content[0]}, not {VERSION}: use the program that wrote it, or newer")
+    if len(content) < 42 or crc32c(content[:-4]).to_bytes(4, "big") != content[-4:] or content[1:4] != MAGIC:
+        raise RefusedStart(
+            f"{path} is damaged: restore it from a backup, or start with an empty folder and let the cluster repair"
+        )
+    length = content[36]
+    if len(content) != 41 + length:
+        raise RefusedStart(f"{path} is damaged: its name has not the length that it says")
+    return FolderIdentity(content[37 : 37 + length].decode("utf-8", "replace"), content[4:20], content[20:36])
+
+
+def open_folder(disk: IDisk, root: str, node: str) -> OpenFolder:
+    """Lock the folder, then read its identity.  Raises RefusedStart; the lock is given back then."""
+    try:
+        disk.make_folders(root)
+        lock = disk.lock(f"{root}/lock")
+    except Locked as error:
+        raise RefusedStart(
+            f"{root} is in use by another chunk server: stop that one first, or choose another --data"
+        ) from error
+    except DiskError as error:
+        raise RefusedStart(sentence(root, error)) from error
+    try:
+        return OpenFolder(root, _read(disk, root, node), lock)
+    except DiskError as error:
+        lock.release()
+        raise RefusedStart(sentence(root, error)) from error
+    except RefusedStart:
+        lock.release()
+        raise
+
+
+def claim(disk: IDisk, folder: OpenFolder, node: str, cluster: bytes, incarnation: bytes) -> FolderIdentity:
+    """Format an empty folder for this node of this cluster; the identity is durable when it returns.
+    Raises RefusedStart."""
+    assert folder.identity is None
+    try:
+        return _format(disk, folder.root, FolderIdentity(node, cluster, incarnation))
+    except DiskError as error:
+        raise RefusedStart(sentence(folder.root, error)) from error
+
+
+def sentence(root: str, error: DiskError) -> str:
+    """What the operator reads when the folder cannot be used."""
+    if isinstance(error, ReadOnly):
+        return (
+            f"{root} cannot be written ({error.reason}): check its owner, its mode and whether it is mounted read-only"
+        )
+    if isinstance(error, DiskFull):
+        return f"the disk of {root} is full: make room, then start again"
+    return f"{root} cannot be used: {error}"
+
+
+def _read(disk: IDisk, root: str, node: str) -> FolderIdentity | None:
+    path = f"{root}/identity"
+    if not disk.exists(path):
+        left = set(disk.list_folder(root)) - {"lock", "chunks", "quarantine", "numbers", "identity.tmp"}
+        if left:
+            raise RefusedStart(f"{root} is not empty ({min(left)}) and has no identity: choose an empty folder")
+        return None
+    file = disk.open(path, writable=False)
+    try:
+        found = decode(file.pread(MAX_FILE + 1, 0), path)
+    finally:
+        file.close()
+    if found.node != node:
+        raise RefusedStart(f"{root} belongs to node {found.node}, not {node}: each node has a folder of its own")
+    return found
+
+
+def _format(disk: IDisk, root: str, identity: FolderIdentity) -> FolderIdentity:
+    """Make all that a store needs; the identity comes last, so that a format cut short is begun again."""
+    for folder in chunk_folders(root):
+        disk.make_folders(folder)
+    disk.make_folders(f"{root}/quarantine")
+    format_numbers(disk, f"{root}/numbers")
+    file = disk.open(f"{root}/identity.tmp", create=True)
+    try:
+        file.truncate(0)
+        file.pwrite([encode(identity)], 0)
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(f"{root}/identity.tmp", f"{root}/identity")
+    disk.sync_folder(root)
+    return identity

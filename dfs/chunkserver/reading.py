@@ -1,0 +1,108 @@
+"""Reading a replica back: every piece is compared with the footer's table before it leaves the thread.
+
+Everything here blocks and runs on a thread, one call at a time a reader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from crc32c import crc32c
+
+from dfs.chunkserver import footer as footers
+from dfs.chunkserver.footer import BadFooter, Footer
+from dfs.chunkserver.layout import Layout
+from dfs.disk.interfaces import IDisk, IDiskFile
+from dfs.protocol.errors import ReplicaCorrupt
+from dfs.protocol.interfaces import Block
+from dfs.protocol.values import BLOCK, PIECE, ChunkRef
+
+READ = 1 << 20
+"""Bytes read by one call of a thread."""
+
+PIECES_A_BLOCK = BLOCK // PIECE
+
+
+def read_footer(file: IDiskFile) -> Footer:
+    """The footer of an open chunk file.  Raises BadFooter, DiskError."""
+    size = file.size()
+    tail = file.pread(footers.MAX_FOOTER, max(0, size - footers.MAX_FOOTER))
+    return footers.decode(tail, size)
+
+
+class ChunkReader:
+    """One replica, open for reading.  ``footer`` is what the file says of itself, checked against ``ref``."""
+
+    def __init__(self, disk: IDisk, layout: Layout, ref: ChunkRef) -> None:
+        """Raises ReplicaCorrupt, NotFound, DiskError."""
+        self._file = disk.open(layout.path(ref), writable=False)
+        self._path = layout.path(ref)
+        try:
+            self.footer = read_footer(self._file)
+            if self.footer.ref != ref or self.footer.cluster != layout.cluster:
+                raise BadFooter("foreign", "the footer is another chunk's")
+        except BadFooter as error:
+            self._file.close()
+            raise ReplicaCorrupt(f"the replica's footer is bad: {error}") from error
+        except BaseException:
+            self._file.close()
+            raise
+
+    def read(self, offset: int, length: int) -> list[Block]:
+        """Blocks with the bytes from ``offset`` (a multiple of PIECE) on, cut at the chunk's end; verified.
+
+        Raises ReplicaCorrupt after a second look at a piece that failed: what a read error of the moment
+        spoiled is not called corrupt.
+        """
+        assert offset % PIECE == 0, offset
+        length = min(length, self.footer.length - offset)
+        content = memoryview(self._file.pread(length, offset))
+        if not self._matches(content, offset, length):
+            content = memoryview(self._file.pread(length, offset))
+            if not self._matches(content, offset, length):
+                raise ReplicaCorrupt(f"bytes {offset} to {offset + length} on disk do not match their CRC-32C")
+        crcs = self.footer.crcs
+        return [
+            Block(
+                offset + at,
+                min(BLOCK, length - at),
+                crcs[(offset + at) // PIECE : (offset + at) // PIECE + footers.piece_count(min(BLOCK, length - at))],
+                (content[at : at + BLOCK],),
+            )
+            for at in range(0, length, BLOCK)
+        ]
+
+    def _matches(self, content: memoryview, offset: int, length: int) -> bool:
+        if len(content) != length:
+            return False
+        first = offset // PIECE
+        return all(
+            crc32c(content[at : at + PIECE]) == self.footer.crcs[first + at // PIECE] for at in range(0, length, PIECE)
+        )
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._file.close()
+
+
+def covering(offset: int, length: int, chunk_length: int) -> tuple[int, int]:
+    """The whole pieces around a range, as (start, end), cut at the chunk's end."""
+    start = offset // PIECE * PIECE
+    end = min(chunk_length, -(-(offset + length) // PIECE) * PIECE)
+    return start, max(start, end)
+
+
+def verify(disk: IDisk, layout: Layout, ref: ChunkRef) -> Footer:
+    """Read the whole replica and compare every CRC-32C and the SHA-256.  Raises ReplicaCorrupt, NotFound, DiskError."""
+    reader = ChunkReader(disk, layout, ref)
+    try:
+        digest = hashlib.sha256()
+        for offset in range(0, reader.footer.length, READ):
+            for block in reader.read(offset, READ):
+                for view in block.pieces:
+                    digest.update(view)
+        if digest.digest() != reader.footer.sha256:
+            raise ReplicaCorrupt("the bytes on disk do not match the SHA-256 of the footer")
+        return reader.footer
+    finally:
+        reader.close()

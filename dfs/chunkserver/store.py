@@ -1,0 +1,289 @@
+"""The replicas of one folder: the shell between the reactor thread and the blocking modules.
+
+Everything here is called on the reactor thread; the disk is touched on threads only.
+
+Invariants:
+
+- A replica is in the index only after its file and name are durable (S05).
+- One publish or delete of one generation runs at a time, so a retry beside the
+  first try ends with one file and one answer (S08).
+- After a failed sync nothing more is written, and the sync is never tried again:
+  the store keeps serving reads and says so (S31).
+- A call on a thread is never cancelled, so a file is never used by two threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from dfs.chunkserver import numbers as number_files
+from dfs.chunkserver import quarantine, reading, startup
+from dfs.chunkserver.errors import dfs_error
+from dfs.chunkserver.footer import Footer
+from dfs.chunkserver.index import ReplicaIndex
+from dfs.chunkserver.layout import Layout, chunk_folders
+from dfs.chunkserver.numbers import NumberLine
+from dfs.chunkserver.reading import ChunkReader
+from dfs.chunkserver.reservation import Numbers
+from dfs.chunkserver.writing import ChunkWriter, WriteRules, remove
+from dfs.disk.errors import DiskError, NotFound, SyncFailed
+from dfs.disk.interfaces import IDisk, Space
+from dfs.protocol.errors import DiskFailed, ReplicaCorrupt, ReplicaNotFound, StaleGeneration
+from dfs.protocol.interfaces import Block
+from dfs.protocol.messages import HeldReplica
+from dfs.protocol.values import ChunkRef
+from dfs.runtime.interfaces import Runtime
+
+_log = Logger()
+
+
+@frozen
+class OpenReport:
+    """What a start found: good replicas, temporary files removed, files set aside now and in all."""
+
+    replicas: int
+    cleaned: int
+    set_aside: int
+    quarantined: int
+
+
+class ChunkStore:
+    """Replicas on one disk.  :meth:`open` comes first."""
+
+    def __init__(
+        self, runtime: Runtime, disk: IDisk, layout: Layout, node: str, rules: WriteRules = WriteRules()
+    ) -> None:
+        self.index = ReplicaIndex()
+        self.quarantined = 0
+        """Files set aside."""
+        self.failure = ""
+        """Why the disk takes no more writes; "" while it does."""
+        self.on_failure: Callable[[str], None] = lambda sentence: None
+        self._runtime, self._disk, self._layout, self._node, self._rules = runtime, disk, layout, node, rules
+        self._numbers = Numbers(self.run, disk, layout.numbers, NumberLine(0, 0))
+        self._locks: dict[ChunkRef, tuple[DeferredLock, int]] = {}
+
+    # ---- start ----------------------------------------------------------------------------------
+
+    async def open(self) -> OpenReport:
+        """Validate every file and take the numbers up.  Raises DFSError when the disk fails."""
+        cleaned = set_aside = 0
+        highest = 0
+        for folder in chunk_folders(self._layout.root):
+            for files in await self.run(startup.list_names, self._disk, folder):
+                found: startup.Scanned = await self.run(
+                    startup.scan, self._disk, self._layout, folder, files, self._runtime.entropy
+                )
+                cleaned += found.cleaned
+                set_aside += len(found.quarantined)
+                for held in found.replicas:
+                    self.index.add(held)
+                    highest = max(highest, held.number)
+                for name, reason in found.quarantined:
+                    _log.warn("{name} was set aside: {reason}", name=name, reason=reason)
+        reserved: int | None = await self.run(number_files.read_reserved, self._disk, self._layout.numbers)
+        if reserved is None:
+            _log.warn("the file of numbers cannot be read: leaping over every number that was ever given")
+            await self.run(number_files.format_numbers, self._disk, self._layout.numbers)
+            await self.run(self._disk.sync_folder, self._layout.root)
+        line = number_files.first_line(reserved, highest)
+        self._numbers = Numbers(self.run, self._disk, self._layout.numbers, line)
+        self.quarantined = await self.run(quarantine.count, self._disk, self._layout)
+        return OpenReport(len(self.index), cleaned, set_aside, self.quarantined)
+
+    # ---- threads --------------------------------------------------------------------------------
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Call it on a thread; disk errors come as DFSError, a failed sync fails the store for good."""
+        return Deferred.fromCoroutine(self._run(function, arguments))
+
+    async def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        try:
+            return await self._runtime.threads.run(function, *arguments)
+        except NotFound as error:
+            raise ReplicaNotFound(f"{self._node} does not hold this replica", nodes=(self._node,)) from error
+        except SyncFailed as error:
+            self._fail(f"a sync failed, and what it covered may be lost: {error}")
+            raise dfs_error(error, self._node) from error
+        except DiskError as error:
+            raise dfs_error(error, self._node) from error
+
+    def _fail(self, sentence: str) -> None:
+        if not self.failure:
+            self.failure = sentence
+            _log.critical("no more writes on this disk: {sentence}", sentence=sentence)
+            self.on_failure(sentence)
+
+    def check_writable(self) -> None:
+        """Raises DiskFailed once a sync has failed."""
+        if self.failure:
+            raise DiskFailed(f"{self._node} takes no more writes: its disk failed", nodes=(self._node,))
+
+    @asynccontextmanager
+    async def _alone(self, ref: ChunkRef) -> AsyncIterator[None]:
+        """One publish, delete or quarantine of this generation at a time."""
+        lock, users = self._locks.get(ref, (DeferredLock(), 0))
+        self._locks[ref] = (lock, users + 1)
+        try:
+            await lock.acquire()
+            try:
+                yield
+            finally:
+                lock.release()
+        finally:
+            lock, users = self._locks.pop(ref)
+            if users > 1:
+                self._locks[ref] = (lock, users - 1)
+
+    # ---- writing --------------------------------------------------------------------------------
+
+    def begin(self, ref: ChunkRef, limit: int, expected: int | None) -> Writing:
+        """A new write with a temporary file of its own.  Raises DiskFailed."""
+        self.check_writable()
+        nonce = self._runtime.entropy(8)
+        return Writing(self, ref, ChunkWriter(self._disk, self._layout, ref, limit, expected, nonce, self._rules))
+
+    async def publish(
+        self, ref: ChunkRef, writer: ChunkWriter, blocks: Sequence[Block], length: int, sha256: bytes
+    ) -> HeldReplica:
+        """Make a write durable, or find that the very same replica is there already."""
+        async with self._alone(ref):
+            self.check_writable()
+            there = self.index.get(ref)
+            if there is not None:
+                await self.run(writer.check, blocks, length, sha256)
+                if there.sha256 != sha256:
+                    raise StaleGeneration(f"{self._node} holds other bytes under this generation", nodes=(self._node,))
+                return there
+            number = await self._numbers.take()
+            try:
+                await self.run(writer.finish, blocks, length, sha256, number)
+                held = HeldReplica(ref.file_id, ref.index, ref.generation, length, sha256, number)
+                self.index.add(held)
+                return held
+            finally:
+                self._numbers.settle(number)
+
+    async def delete(self, ref: ChunkRef) -> int:
+        """Remove a replica durably; the number of the remove.  A replica that is not there is removed already."""
+        async with self._alone(ref):
+            self.check_writable()
+            number = await self._numbers.take()
+            there = self.index.get(ref)
+            self.index.remove(ref)
+            try:
+                await self.run(remove, self._disk, self._layout, ref, self._rules.durable)
+            except BaseException:
+                if there is not None:
+                    self.index.add(there)
+                raise
+            finally:
+                self._numbers.settle(number)
+            return number
+
+    # ---- reading --------------------------------------------------------------------------------
+
+    async def open_reader(self, ref: ChunkRef) -> Reading:
+        """Raises ReplicaNotFound, ReplicaCorrupt (and sets the replica aside), DiskFailed."""
+        if self.index.get(ref) is None:
+            raise ReplicaNotFound(f"{self._node} does not hold this replica", nodes=(self._node,))
+        try:
+            return Reading(self, ref, await self.run(ChunkReader, self._disk, self._layout, ref))
+        except ReplicaCorrupt as error:
+            await self.set_aside(ref, str(error))
+            raise
+
+    async def verify(self, ref: ChunkRef) -> Footer:
+        """Re-read the replica whole; a corrupt one is set aside.
+        Raises ReplicaNotFound, ReplicaCorrupt, DiskFailed."""
+        if self.index.get(ref) is None:
+            raise ReplicaNotFound(f"{self._node} does not hold this replica", nodes=(self._node,))
+        try:
+            footer: Footer = await self.run(reading.verify, self._disk, self._layout, ref)
+            return footer
+        except ReplicaCorrupt as error:
+            await self.set_aside(ref, str(error))
+            raise
+
+    async def set_aside(self, ref: ChunkRef, why: str) -> None:
+        """Move a corrupt replica into the quarantine: it is not served, not listed, and kept (S11)."""
+        async with self._alone(ref):
+            if self.index.get(ref) is None:
+                return
+            _log.error("{node} sets a corrupt replica aside: {ref}: {why}", node=self._node, ref=ref, why=why)
+            number = await self._numbers.take()
+            try:
+                self.index.remove(ref)
+                self.quarantined += 1
+                path, nonce = self._layout.path(ref), self._runtime.entropy(8)
+                await self.run(quarantine.set_aside, self._disk, self._layout, path, "corrupt", nonce)
+            finally:
+                self._numbers.settle(number)
+
+    # ---- what metadata asks -----------------------------------------------------------------------
+
+    @property
+    def number(self) -> int:
+        """Every durable add and remove at or below it is in the index."""
+        return self._numbers.as_of
+
+    async def space(self) -> Space:
+        """Real space; ``free`` is what writes may use, 0 once the disk failed."""
+        space: Space = await self.run(self._disk.space, self._layout.root)
+        return Space(space.total, 0 if self.failure else max(0, space.free - self._rules.reserve))
+
+
+class Writing:
+    """One write in progress.  Call one thing at a time and end with :meth:`finish` or :meth:`abort`."""
+
+    def __init__(self, store: ChunkStore, ref: ChunkRef, writer: ChunkWriter) -> None:
+        self._store, self._ref, self._writer = store, ref, writer
+
+    def append(self, blocks: Sequence[Block]) -> Deferred[None]:
+        """Check, hash and write blocks that follow one another."""
+        return self._store.run(self._writer.append, blocks)
+
+    async def finish(self, blocks: Sequence[Block], length: int, sha256: bytes) -> HeldReplica:
+        """Append the last blocks and make the replica durable.  When it returns, it is (S05); after an
+        error nothing of the write is left."""
+        try:
+            return await self._store.publish(self._ref, self._writer, blocks, length, sha256)
+        except BaseException:
+            await self.abort()
+            raise
+
+    async def abort(self) -> None:
+        """Remove the temporary file, if there is one."""
+        try:
+            await self._store.run(self._writer.abort)
+        except DiskFailed as error:
+            _log.warn("a temporary file stays until the next start: {error}", error=error)
+
+
+class Reading:
+    """One replica open for reading; one call at a time, then :meth:`close`."""
+
+    def __init__(self, store: ChunkStore, ref: ChunkRef, reader: ChunkReader) -> None:
+        self._store, self._ref, self._reader = store, ref, reader
+
+    @property
+    def footer(self) -> Footer:
+        return self._reader.footer
+
+    async def read(self, offset: int, length: int) -> list[Block]:
+        """Verified blocks from a piece's start.  Raises ReplicaCorrupt after setting the replica aside."""
+        try:
+            blocks: list[Block] = await self._store.run(self._reader.read, offset, length)
+            return blocks
+        except ReplicaCorrupt as error:
+            await self._store.set_aside(self._ref, str(error))
+            raise
+
+    def close(self) -> Deferred[None]:
+        return self._store.run(self._reader.close)
