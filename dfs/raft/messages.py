@@ -90,8 +90,7 @@ class AppendReply:
     """Whether the follower holds what the request assumed.
 
     :ivar index: accepted: the last index verified *and durable* (R16); refused: the previous index refused.
-    :ivar hint_index: accepted: the follower's last index, durable or not; refused: the last index at which its
-        log may agree with the leader's.
+    :ivar hint_index: refused: the last index at which its log may agree with the leader's; accepted: 0.
     :ivar hint_term: refused: the term of the entry at ``hint_index``; accepted: 0.
     """
 
@@ -99,7 +98,7 @@ class AppendReply:
     round: int
     accepted: bool
     index: int
-    hint_index: int
+    hint_index: int = 0
     hint_term: int = 0
 
 

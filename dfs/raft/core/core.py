@@ -278,7 +278,7 @@ def _step(s: State, sender: str, message: Message) -> None:
         election.voted(s, sender, message)
     elif isinstance(message, AppendRequest | SnapshotPiece) and message.term < s.term:
         # The former leader learns that it is one; else, with pre-vote, it might never (R09).
-        s.send(sender, AppendReply(s.term, 0, False, 0, 0))
+        s.send(sender, AppendReply(s.term, 0, False, 0))
     elif message.term < s.term:
         return
     elif isinstance(message, AppendRequest):

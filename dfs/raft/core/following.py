@@ -38,7 +38,7 @@ def append(s: State, sender: str, request: AppendRequest) -> None:
     commit = min(request.commit, verified)  # not beyond what *this* message showed to be the leader's (R15)
     if commit > s.commit:
         s.commit = commit
-    reply = AppendReply(s.term, request.round, True, verified, log.last_index)
+    reply = AppendReply(s.term, request.round, True, verified)
     s.send(sender, reply, claims=verified)
 
 
@@ -98,7 +98,7 @@ def installed(s: State, mark: SnapshotMark) -> None:
     adopt(s, mark)
     s.trace(f"installed a snapshot at {mark.index}/{mark.term}")
     if s.role is Role.FOLLOWER and s.leader is not None:
-        reply = AppendReply(s.term, 0, True, mark.index, s.log.last_index)
+        reply = AppendReply(s.term, 0, True, mark.index)
         s.send(s.leader, reply, claims=mark.index)
 
 

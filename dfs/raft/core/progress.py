@@ -25,15 +25,16 @@ class Progress:
     :ivar heard: it answered at least once in this term.
     :ivar silent_ticks: since it last answered in this term (check-quorum, R10).
     :ivar acked_round: the latest round it answered (R47).
-    :ivar flights: (last index, bytes, round when sent) of each append not acknowledged, in order.
+    :ivar flights: (last index, bytes) of each append not acknowledged, in order.
+    :ivar oldest: the last index of the first of them at the former heartbeat, 0 where there was none.
     :ivar paused: a probe is out; the next leaves on its answer or with a heartbeat.
     :ivar reading: the number of the disk read that will feed it, or None.
     :ivar snapshot_index: the mark of the transfer in progress, None before it started.
     """
 
     __slots__ = (
-        "acked_round", "flight_bytes", "flights", "heard", "match", "mode", "next", "paused", "reading", "silent_ticks",
-        "snapshot_index", "voter",
+        "acked_round", "flight_bytes", "flights", "heard", "match", "mode", "next", "oldest", "paused", "reading",
+        "silent_ticks", "snapshot_index", "voter",
     )  # fmt: skip
 
     def __init__(self, next_index: int, voter: bool) -> None:
@@ -44,7 +45,8 @@ class Progress:
         self.heard = False
         self.silent_ticks = 0
         self.acked_round = 0
-        self.flights: list[tuple[int, int, int]] = []
+        self.flights: list[tuple[int, int]] = []
+        self.oldest = 0
         self.flight_bytes = 0
         self.paused = False
         self.reading: int | None = None
@@ -62,7 +64,7 @@ class Progress:
         """A hashable value, equal for equal states."""
         return (
             self.mode, self.match, self.next, self.heard, self.silent_ticks, self.acked_round,
-            tuple(self.flights), self.paused, self.reading, self.snapshot_index,
+            tuple(self.flights), self.oldest, self.paused, self.reading, self.snapshot_index,
         )  # fmt: skip
 
     def probe(self, next_index: int | None = None) -> None:
@@ -84,10 +86,10 @@ class Progress:
         self.probe()
         self.mode = Mode.SNAPSHOT
 
-    def sent(self, last: int, length: int, round_: int) -> None:
+    def sent(self, last: int, length: int) -> None:
         """An append up to ``last`` left."""
         if self.mode is Mode.REPLICATE:
-            self.flights.append((last, length, round_))
+            self.flights.append((last, length))
             self.flight_bytes += length
             self.next = last + 1
         else:
@@ -96,7 +98,7 @@ class Progress:
     def acknowledged(self, index: int) -> bool:
         """It holds everything up to ``index`` durably; True where that is news (R18)."""
         landed = 0
-        for last, length, _ in self.flights:
+        for last, length in self.flights:
             if last > index:
                 break
             self.flight_bytes -= length
@@ -109,10 +111,10 @@ class Progress:
         self.match = index
         return True
 
-    def lost(self, round_: int, last_index: int) -> bool:
-        """Whether an append that left before ``round_`` did not arrive, as its answerer's log ends at
-        ``last_index``.  Where messages overtake each other this may be wrong: then some are sent twice."""
-        return bool(self.flights) and self.flights[0][2] < round_ and self.flights[0][0] > last_index
+    def stuck(self) -> bool:
+        """Once a heartbeat: whether the first append in flight was so already at the former one."""
+        former, self.oldest = self.oldest, self.flights[0][0] if self.flights else 0
+        return self.oldest != 0 and self.oldest == former
 
     def has_room(self, messages: int, length: int) -> bool:
         """Whether the window takes another append."""

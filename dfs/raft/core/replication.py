@@ -64,7 +64,6 @@ def broadcast(s: State) -> None:
 
 def heartbeat(s: State) -> None:
     """Begin a round: every member gets a message of it, so that a quorum of answers proves leadership since."""
-    s.heartbeat_elapsed = 0
     s.round += 1
     reads.begin_round(s)
     for member, progress in s.progress.items():
@@ -114,7 +113,7 @@ def _send_entries(s: State, member: str, progress: Progress, entries: tuple[Entr
         raise CoreHalted(f"no term for {previous}, which {member} is to be sent after")
     s.send(member, AppendRequest(s.term, previous, previous_term, s.commit, s.round, entries))
     length = sum(len(entry.encoded) for entry in entries)
-    progress.sent(entries[-1].index if entries else previous, length, s.round)
+    progress.sent(entries[-1].index if entries else previous, length)
 
 
 def _send_heartbeat(s: State, member: str, progress: Progress) -> None:
@@ -207,9 +206,6 @@ def _accepted(s: State, member: str, progress: Progress, reply: AppendReply) -> 
                 _want_snapshot(s, member, progress)
             return
         progress.replicate()
-    elif progress.lost(reply.round, reply.hint_index):
-        s.trace(f"finds appends to {member} lost after {progress.match}")
-        progress.probe()
     if news:
         advance_commit(s)
     send_appends(s, member)
@@ -256,7 +252,18 @@ def tick_leader(s: State) -> None:
         return
     s.heartbeat_elapsed += 1
     if s.heartbeat_elapsed >= s.config.heartbeat_ticks:
+        s.heartbeat_elapsed = 0
         heartbeat(s)
+        _press(s)
+
+
+def _press(s: State) -> None:
+    """An append unanswered since the former heartbeat, or its answer, may be lost: ask whether all that was sent
+    is there.  This does not stand in for the heartbeat, as the answer may have to wait for the follower's disk."""
+    for member, progress in s.progress.items():
+        if progress.stuck():
+            previous = progress.next - 1
+            s.send(member, AppendRequest(s.term, previous, s.log.term(previous) or 0, s.commit, s.round))
 
 
 def member_reset(s: State, member: str) -> None:
