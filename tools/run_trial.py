@@ -59,11 +59,11 @@ class LineReporter(Reporter):
 
     def addError(self, test: Any, error: Any) -> None:
         super().addError(test, error)
-        self._reported(test, "failed", self._formatFailureTraceback(error))
+        self._reported(test, "failed", self._formatFailureTraceback(self._getFailure(error)))
 
     def addFailure(self, test: Any, fail: Any) -> None:
         super().addFailure(test, fail)
-        self._reported(test, "failed", self._formatFailureTraceback(fail))
+        self._reported(test, "failed", self._formatFailureTraceback(self._getFailure(fail)))
 
     def addSkip(self, test: Any, reason: Any) -> None:
         super().addSkip(test, reason)

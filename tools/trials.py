@@ -59,7 +59,9 @@ def run_tests(label: str, names: list[str], timeout: float, cwd: Path = ROOT) ->
     outcomes = [Outcome(**line) for line in lines if "test" in line]
     if not lines or "done" not in lines[-1]:
         ended = f"gave no answer within {timeout:.0f} s" if status is None else f"died with status {status}"
-        outcomes.append(Outcome(f"run of {label}", "failed", 0.0, f"the test run {ended}; its output is in {log}"))
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
+        detail = f"the test run {ended}; its output ({log}) ends:\n{tail}"
+        outcomes.append(Outcome(f"run of {label}", "failed", 0.0, detail))
     elif not outcomes:
         outcomes.append(Outcome(f"run of {label}", "failed", 0.0, f"no test was found in {' '.join(names)}"))
     return outcomes
