@@ -86,7 +86,7 @@ def encode_record(sequence: int, synced: int, changes: Iterable[Change], offset:
     for key, value in changes:
         if value is None:
             piece = b"".join((_LENGTHS.pack(len(key), DELETED), key, _CRC.pack(crc32(key))))
-            places.append((key, position, DELETED))
+            places.append((key, position + _LENGTHS.size + len(key), DELETED))
         else:
             pair = key + value
             piece = b"".join((_LENGTHS.pack(len(key), len(value)), pair, _CRC.pack(crc32(pair))))
@@ -106,10 +106,11 @@ def decode_payload(payload: bytes, offset: int) -> Iterator[Place]:
         key_length, length = _LENGTHS.unpack_from(payload, position)
         start = position + _LENGTHS.size
         end = start + key_length
-        if not 0 < key_length <= MAX_KEY or not DELETED <= length <= MAX_VALUE or end > len(payload):
+        following = end + max(length, 0) + _CRC.size
+        if not 0 < key_length <= MAX_KEY or not DELETED <= length <= MAX_VALUE or following > len(payload):
             raise StoreCorrupt(f"a batch record's change at offset {offset + position} has impossible lengths")
         yield payload[start:end], offset + end, length
-        position = end + max(length, 0) + _CRC.size
+        position = following
 
 
 class _Window:
