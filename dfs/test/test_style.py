@@ -20,17 +20,30 @@ PURE = (
     "dfs/raft/core/*.py",
     "dfs/raft/messages.py",
     "dfs/raft/codec.py",
-    "dfs/protocol/messages.py",
+    "dfs/raft/log_format.py",
     "dfs/protocol/values.py",
+    "dfs/protocol/messages.py",
+    "dfs/protocol/frames.py",
+    "dfs/protocol/blocks.py",
+    "dfs/protocol/layout.py",
+    "dfs/protocol/wire*.py",
+    "dfs/metaserver/commands.py",
+    "dfs/metaserver/records.py",
+    "dfs/metaserver/tables.py",
+    "dfs/metaserver/packing.py",
+    "dfs/metaserver/statehash.py",
+    "dfs/chunkserver/footer.py",
+    "dfs/chunkserver/layout.py",
+    "dfs/chunkserver/numbers.py",
+    "dfs/client/manifest.py",
+    "dfs/client/progress.py",
 )
 IMPURE = ("twisted", "os", "time", "random", "socket", "threading", "asyncio", "select", "subprocess", "pathlib")
 
 # The simulator's primitives provide production seams; only the cluster built of them knows the rooms above.
-PRIMITIVES = (
-    "dfs/simulation/clock.py",
-    "dfs/simulation/network.py",
-    "dfs/simulation/disk.py",
-    "dfs/simulation/threads.py",
+PRIMITIVES = tuple(
+    f"dfs/simulation/{name}.py"
+    for name in ("clock", "disk", "folders", "inode", "network", "reactor", "sockets", "threads")
 )
 SEAMS = ("dfs.disk", "dfs.runtime", "dfs.simulation")
 
