@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import hmac
 from typing import NewType
 
 from attrs import frozen
@@ -20,6 +21,11 @@ PIECE = 64 << 10  # bytes that one CRC-32C covers
 BLOCK = 256 << 10  # most data bytes in one BLOCK frame: 4 pieces
 MAX_NAME = 4096  # bytes of UTF-8
 MAX_REPLICATION = 16
+
+
+def cluster_id_of(cluster_key: bytes) -> bytes:
+    """The 16-byte id of the cluster that a key makes: whoever holds the key knows it, and it tells nothing of the key."""
+    return hmac.new(cluster_key, b"dfs cluster id 1", hashlib.sha256).digest()[:16]
 
 
 def chunk_id(cluster: bytes, file_id: FileId, index: int) -> ChunkId:
