@@ -125,7 +125,15 @@ class HeapClock:
         """Have ``owner``'s call made after ``delay`` seconds of the world, at least 0."""
         if delay < 0:
             raise ValueError(f"a delay of {delay} s is in the past")
-        time = self.now + delay
+        return self._add(owner, self.now + delay, function, args, kwargs)
+
+    def call_at(self, time: float, function: Callable[..., Any], *args: Any) -> HeapCall:
+        """Have the world's call made at exactly ``time`` (a delay would be rounded), not before now."""
+        return self._add(self, max(time, self.now), function, args, {})
+
+    def _add(
+        self, owner: Owner, time: float, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HeapCall:
         call = HeapCall(self, owner, time, function, args, kwargs)
         call.sequence = self._sequence = self._sequence + 1
         heappush(self._heap, (time, call.sequence, call))
