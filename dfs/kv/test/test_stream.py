@@ -138,7 +138,21 @@ class StreamTests(SynchronousTestCase):
             (3, b""),
         ]
         for kind, payload in payloads:
-            self.assertRaises(BadStream, self.load, head + block(kind, payload))
+            loader = SnapshotLoader(self.factory)
+            self.assertRaises(BadStream, loader.receive, head + block(kind, payload))
+
+    def test_forged_block(self) -> None:
+        """A block replaced by another one that is good by itself is seen by the SHA-256 of the whole (R38)."""
+        stream = stream_of(filled({b"a": b"11"}))
+        end = stream[-49:]
+        for value, accepted in ((b"11", True), (b"12", False)):
+            loader = SnapshotLoader(self.factory)
+            loader.receive(stream[:16] + block(1, pair(b"a", value)))
+            if accepted:
+                loader.receive(end)
+                self.assertEqual(loader.finish()[1].get(b"a"), b"11")
+            else:
+                self.assertRaises(BadStream, loader.receive, end)
 
     def test_lengths_are_bounded_before_they_are_believed(self) -> None:
         """A head or block that claims gigabytes is refused at once."""
