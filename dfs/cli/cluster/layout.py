@@ -1,0 +1,159 @@
+"""cluster.toml: which nodes there are, where they listen, what environment they were given.
+
+::
+
+    cluster_id = "32 hex digits"
+    [environment]
+    DFS_DEAD_AFTER = "5"
+    [[node]]
+    name = "meta-1"
+    kind = "meta"
+    address = "127.0.0.1:41234"
+    dir = "/absolute/path/dfs-cluster/meta-1"
+
+The cluster key lies beside it in ``cluster.key``, readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from dfs.cli.finding import CLUSTER_FILE, read_cluster_file
+from dfs.cli.running import CommandFailed
+
+KEY_FILE = "cluster.key"
+KEPT_ENVIRONMENT = "DFS_"
+NOT_KEPT = ("DFS_META", "DFS_STATE", "DFS_DEBUG", "DFS_PATIENCE")  # the client's own
+
+
+@frozen
+class Node:
+    """One node of a local cluster.  ``kind`` is meta or chunk; ``folder`` holds data, log and pid file."""
+
+    name: str
+    kind: str
+    address: str
+    folder: str
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def data(self) -> str:
+        return os.path.join(self.folder, "data")
+
+    @property
+    def log(self) -> str:
+        return os.path.join(self.folder, "node.log")
+
+    @property
+    def pid_file(self) -> str:
+        return os.path.join(self.folder, "node.pid")
+
+
+@frozen
+class Layout:
+    """A local cluster as cluster.toml has it."""
+
+    folder: str
+    cluster_id: str
+    environment: dict[str, str]
+    nodes: tuple[Node, ...]
+
+    @property
+    def key_file(self) -> str:
+        return os.path.join(self.folder, KEY_FILE)
+
+    def of_kind(self, kind: str) -> list[Node]:
+        return [node for node in self.nodes if node.kind == kind]
+
+    def named(self, name: str) -> Node:
+        """Raises CommandFailed."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        known = ", ".join(node.name for node in self.nodes)
+        raise CommandFailed(f"there is no node {name!r} in {self.folder}", f"its nodes are {known}", 3)
+
+
+def free_ports(count: int) -> list[int]:
+    """So many ports of 127.0.0.1 that nobody listened on a moment ago; all held at once, so they differ."""
+    held = []
+    try:
+        for _ in range(count):
+            probe = socket.socket()
+            probe.bind(("127.0.0.1", 0))
+            held.append(probe)
+        return [probe.getsockname()[1] for probe in held]
+    finally:
+        for probe in held:
+            probe.close()
+
+
+def kept_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings that ``up`` was given: restarted nodes get them again."""
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith(KEPT_ENVIRONMENT) and name not in NOT_KEPT
+    }
+
+
+def plan(folder: str, meta: int, chunks: int, cluster_id: str, environment: Mapping[str, str]) -> Layout:
+    """A new cluster."""
+    names = [("meta", f"meta-{n}") for n in range(1, meta + 1)] + [
+        ("chunk", f"chunk-{n}") for n in range(1, chunks + 1)
+    ]
+    nodes = [
+        Node(name, kind, f"127.0.0.1:{port}", os.path.join(folder, name))
+        for (kind, name), port in zip(names, free_ports(len(names)), strict=True)
+    ]
+    return Layout(folder, cluster_id, kept_environment(environment), tuple(nodes))
+
+
+def quoted(text: str) -> str:
+    """A TOML basic string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+
+
+def write(layout: Layout) -> None:
+    """Write cluster.toml, whole or not at all."""
+    lines = ["# A local cluster of dfs.  Made by `dfs cluster up`.", f"cluster_id = {quoted(layout.cluster_id)}", ""]
+    lines.append("[environment]")
+    lines += [f"{name} = {quoted(value)}" for name, value in layout.environment.items()]
+    for node in layout.nodes:
+        lines += ["", "[[node]]", f"name = {quoted(node.name)}", f"kind = {quoted(node.kind)}"]
+        lines += [f"address = {quoted(node.address)}", f"dir = {quoted(node.folder)}"]
+    path = os.path.join(layout.folder, CLUSTER_FILE)
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(path + ".new", path)
+
+
+def read(folder: str) -> Layout | None:
+    """The cluster of a folder, or None.  Raises CommandFailed where cluster.toml cannot be understood."""
+    document = read_cluster_file(folder)
+    if document is None:
+        return None
+    try:
+        nodes = tuple(Node(n["name"], n["kind"], n["address"], n["dir"]) for n in document["node"])
+        return Layout(folder, document["cluster_id"], dict(document.get("environment", {})), nodes)
+    except (KeyError, TypeError) as error:
+        path = os.path.join(folder, CLUSTER_FILE)
+        raise CommandFailed(f"{path} is damaged: {error}", "restore it, or start anew in another --dir") from error
+
+
+def must_read(folder: str) -> Layout:
+    """Raises CommandFailed where there is none."""
+    layout = read(folder)
+    if layout is None:
+        raise CommandFailed(f"there is no cluster in {folder}", "start one with `dfs cluster up`, or name its --dir", 3)
+    return layout

@@ -1,0 +1,81 @@
+"""`dfs`: from the words of the command line to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from dfs.cli import files, status
+from dfs.cli.cluster.commands import ACTIONS
+from dfs.cli.finding import meta_addresses, settings_of
+from dfs.cli.options import parse
+from dfs.cli.output import Bar, print_json
+from dfs.cli.running import exit_code_of, run_command
+from dfs.client.api import ClientOptions, connect
+from dfs.runtime.options import META, PATIENCE
+from dfs.runtime.real import real_runtime
+from dfs.runtime.settings import Settings
+
+
+def say(text: str) -> None:
+    """A line for people, at once."""
+    print(text, flush=True)
+
+
+def make_bar(options: argparse.Namespace) -> Bar:
+    """A progress line for transfers on a terminal."""
+    label = {"upload": "sending", "download": "fetching"}.get(options.command, "")
+    return Bar(label, sys.stderr, bool(label) and not options.json)
+
+
+async def with_client(options: argparse.Namespace, settings: Settings, reactor: Any, bar: Bar) -> int:
+    """The commands that talk to a cluster."""
+    runtime = real_runtime(reactor)
+    addresses = meta_addresses(options, settings, META)
+    if options.command == "status":
+        document = await status.status(runtime, addresses)
+        if options.json:
+            print_json(document)
+        else:
+            print(status.show(document))
+        return 0
+    client_options = ClientOptions(patience=settings[PATIENCE])
+    async with connect(addresses, reactor, runtime=runtime, options=client_options) as client:
+        if options.command == "upload":
+            return await files.upload(client, options, settings, bar)
+        if options.command == "download":
+            return await files.download(client, options, settings, bar, runtime.threads)
+        command = {"list": files.list_files, "delete": files.delete, "stat": files.stat}[options.command]
+        return await command(client, options)
+
+
+async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar: Bar) -> int:
+    """One command; its exit code."""
+    if options.command == "cluster":
+        return await ACTIONS[options.action](options, real_runtime(reactor), say)
+    if options.command == "store":
+        from dfs.cli.store import convert
+
+        return await convert(options, real_runtime(reactor), say)
+    return await with_client(options, settings, reactor, bar)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    bar = make_bar(options)
+    try:
+        settings = settings_of(options)
+    except Exception as error:  # noqa: BLE001 - turned into a sentence and an exit code
+        return exit_code_of(error, options.json)
+    code = run_command(lambda reactor: run(options, settings, reactor, bar), options.json, bar.end)
+    if code == 130:
+        os._exit(code)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The words of the command line, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from dfs import __version__
+from dfs.runtime.settings import Setting
+from dfs.runtime.units import parse_size
+
+EPILOGUE = """exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 already exists, 5 cluster unavailable, 6 corrupt,
+130 interrupted"""
+
+ALIASES = {"put": "upload", "get": "download", "ls": "list", "rm": "delete"}
+
+
+class Parser(argparse.ArgumentParser):
+    """One sentence on a mistake, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
+
+
+def size(text: str) -> int:
+    """A size for argparse, which shows only its own sentence on a ValueError."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
+    return int(text)
+
+
+def not_negative(text: str) -> int:
+    """A whole number from 0 on."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 on")
+    return int(text)
+
+
+def common(default: object = argparse.SUPPRESS) -> Parser:
+    """Options that stand before or after the subcommand: the inner ones leave no default behind."""
+    parser = Parser(add_help=False)
+    parser.add_argument("--meta", metavar="HOST:PORT[,...]", default=default, help="metadata nodes (DFS_META)")
+    parser.add_argument(
+        "--dir", metavar="DIR", default=default, help="folder of a local cluster (default ./dfs-cluster)"
+    )
+    parser.add_argument("--config", metavar="FILE", default=default, help="settings as TOML")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=default if default is argparse.SUPPRESS else False,
+        help="one JSON document on stdout, or one a line for lists",
+    )
+    return parser
+
+
+def build_parser() -> Parser:
+    """The whole command."""
+    parser = Parser(
+        prog="dfs", description="A fault-tolerant distributed file system.", parents=[common(None)], epilog=EPILOGUE
+    )
+    parser.add_argument("--version", action="version", version=f"dfs {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    shared = common()
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        aliases = [alias for alias, command in ALIASES.items() if command == name]
+        return commands.add_parser(name, help=text, description=text, parents=[shared], aliases=aliases)
+
+    _add_files(add)
+    _add_status(add)
+    _add_cluster(commands.add_parser("cluster", help="a local cluster of real processes", parents=[shared]))
+    _add_store(commands.add_parser("store", help="tools for a stopped node's tables", parents=[shared]))
+    return parser
+
+
+def _add_files(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    upload = add("upload", "Store a local file.")
+    upload.add_argument("--file", required=True, metavar="PATH", help="the file to store; - is stdin")
+    upload.add_argument("--name", help="its name in the cluster (default: the file's own)")
+    upload.add_argument("--replication", type=at_least_one, help="copies of each chunk (DFS_REPLICATION)")
+    upload.add_argument("--chunk-size", type=size, metavar="SIZE", help="such as 4MiB (DFS_CHUNK_SIZE)")
+    upload.add_argument("--parallel", type=at_least_one, metavar="N", help="chunks in flight (DFS_PARALLEL)")
+    upload.add_argument(
+        "--resume", action=argparse.BooleanOptionalAction, default=True, help="go on where a former try stopped"
+    )
+    download = add("download", "Fetch a file, verified.")
+    download.add_argument("--name", required=True)
+    download.add_argument("--out", metavar="PATH", help="where to (default: the name's last part here); - is stdout")
+    download.add_argument("--parallel", type=at_least_one, metavar="N", help="chunks in flight (DFS_PARALLEL)")
+    download.add_argument("--force", action="store_true", help="overwrite an existing file")
+    listing = add("list", "List files by prefix.")
+    listing.add_argument("--prefix", default="", metavar="P")
+    listing.add_argument("--long", action="store_true", help="with id, size and time")
+    listing.add_argument("--limit", type=not_negative, metavar="N", help="at most so many")
+    delete = add("delete", "Remove a file.")
+    which = delete.add_mutually_exclusive_group(required=True)
+    which.add_argument("--name")
+    which.add_argument("--id", metavar="FILE_ID", type=not_negative)
+    stat = add("stat", "A file's size, digest, chunks, and where each replica is.")
+    stat.add_argument("--name", required=True)
+
+
+def _add_status(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    add("status", "Leader, nodes and their state, space, redundancy debt.")
+
+
+def _add_cluster(cluster: argparse.ArgumentParser) -> None:
+    actions = cluster.add_subparsers(dest="action", metavar="ACTION", required=True)
+    shared = common()
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, parents=[shared])
+
+    up = add("up", "Start a local cluster, or what is not running of it.")
+    up.add_argument("-m", "--meta-nodes", type=int, choices=(1, 3, 5), default=None, help="metadata nodes (default 3)")
+    up.add_argument("-s", "--chunk-servers", type=at_least_one, default=None, help="chunk servers (default 5)")
+    add("down", "Stop all its nodes.")
+    add("status", "Its processes, and the cluster's own status.")
+    logs = add("logs", "Show the nodes' logs.")
+    logs.add_argument("node", nargs="?", help="one node only")
+    logs.add_argument("-n", "--lines", type=not_negative, default=20, help="last lines of each (default 20)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as they grow")
+    for name, text in (("kill", "SIGKILL one node."), ("restart", "Stop one node if it runs, and start it again.")):
+        add(name, text).add_argument("node")
+
+
+def _add_store(store: argparse.ArgumentParser) -> None:
+    actions = store.add_subparsers(dest="action", metavar="ACTION", required=True)
+    convert = actions.add_parser("convert", help="change the engine of a node's tables", parents=[common()])
+    convert.add_argument("--data", required=True, metavar="DIR", help="the stopped metadata node's folder")
+    convert.add_argument("--to", required=True, choices=("berkeleydb", "semidbm"))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Raises SystemExit(2) with a sentence."""
+    options = build_parser().parse_args(arguments)
+    options.command = ALIASES.get(options.command, options.command)
+    return options
+
+
+def flag(options: argparse.Namespace, setting: Setting[Any]) -> str | None:
+    """The text of a setting's flag, if it was given."""
+    value = getattr(options, setting.key, None)
+    return None if value is None else str(value)
