@@ -49,7 +49,8 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
         if options.command == "download":
             return await files.download(client, options, settings, bar, runtime.threads)
         command = {"list": files.list_files, "delete": files.delete, "stat": files.stat}[options.command]
-        return await command(client, options)
+        code: int = await command(client, options)
+        return code
 
 
 async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar: Bar) -> int:

@@ -1,0 +1,1 @@
+"""The `dfs` command and the local cluster; nothing imports this room."""
