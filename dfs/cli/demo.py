@@ -96,7 +96,7 @@ class Demo:
         """The one with most copies of the big file."""
         stat = self.document("stat", "--name", "demo/big.bin")
         held = [replica["node"] for chunk in stat["chunks"] for replica in chunk["replicas"]]
-        victim = max(sorted(set(held)), key=held.count)
+        victim: str = max(sorted(set(held)), key=held.count)
         self.dfs("cluster", "kill", victim)
         self.say(
             f"  killed {victim} with SIGKILL: {held.count(victim)} copies of demo/big.bin's chunks are gone with it"
