@@ -7,7 +7,7 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.raft.core import Role
+from dfs.raft.core import Config, Role
 from dfs.raft.test.cluster import Cluster
 
 SEEDS = int(os.environ.get("DFS_RAFT_SEEDS", "40"))
@@ -24,30 +24,35 @@ class Chaos:
         self.cluster = Cluster(
             members,
             draw,
-            election_ticks=election,
-            heartbeat_ticks=1 if election == 3 else 2,
-            message_bytes=draw.choice([1, 100, 256 << 10]),
-            window_messages=draw.choice([1, 2, 8]),
-            cache_bytes=draw.choice([1, 200, 16 << 20]),
-            apply_bytes=draw.choice([1, 1 << 20]),
-            uncommitted_bytes=draw.choice([40, 64 << 20]),
+            config=Config(
+                "?",
+                election_ticks=election,
+                heartbeat_ticks=1 if election == 3 else 2,
+                message_bytes=draw.choice([1, 100, 256 << 10]),
+                window_messages=draw.choice([1, 2, 8]),
+                cache_bytes=draw.choice([1, 200, 16 << 20]),
+                apply_bytes=draw.choice([1, 1 << 20]),
+                uncommitted_bytes=draw.choice([40, 64 << 20]),
+            ),
         )
         self.cluster.tail = draw.choice([0, 1, 1000])
         self.weights = {
             "deliver": 60,
             "sync": draw.choice([5, 30]),
-            "tick": draw.choice([5, 15]),
+            "tick": draw.choice([8, 40]),
             "drop": draw.choice([0, 3, 15]),
             "double": draw.choice([0, 5]),
             "propose": draw.choice([3, 10]),
             "read": draw.choice([0, 3]),
-            "crash": draw.choice([0, 0.3, 1]),
+            "crash": draw.choice([0, 0.5, 2]),
             "restart": 3,
-            "compact": draw.choice([0, 2, 6]),
-            "sync_state": 3,
+            "compact": draw.choice([0, 3, 10]),
+            "sync_state": draw.choice([2, 10]),
             "cut": draw.choice([0, 0.5]),
-            "heal": 0.5,
+            "isolate": draw.choice([0, 0.5, 1.5]),
+            "heal": 1,
             "trouble": draw.choice([0, 1]),
+            "rebel": draw.choice([0, 1, 3]),
         }
         self.in_order = draw.random() < 0.5
         self.cut: set[tuple[str, str]] = set()
@@ -66,6 +71,9 @@ class Chaos:
             if node.core is None:
                 self.cluster.restart(name)
             self.cluster.do(name, "disk_slow", False)
+        for name in self.cluster.nodes:
+            for member in self.cluster.nodes:
+                self.cluster.do(name, "snapshot_failed", member)  # transfers that were lost run out of time
 
     def _somebody(self) -> str | None:
         alive = self.cluster.alive()
@@ -133,6 +141,19 @@ class Chaos:
         names = list(self.cluster.nodes)
         self.cut.add((self.random.choice(names), self.random.choice(names)))
 
+    def _isolate(self) -> None:
+        leader = self.cluster.leader()
+        for name in self.cluster.nodes:
+            if leader is not None and name != leader:
+                self.cut |= {(leader, name), (name, leader)}
+
+    def _rebel(self) -> None:
+        """Everyone stops insisting on the leader, and somebody campaigns."""
+        for name in self.cluster.alive():
+            self.cluster.do(name, "stalled", self.cluster.config.election_ticks)
+        if (name := self._somebody()) is not None:
+            self.cluster.do(name, "campaign")
+
     def _heal(self) -> None:
         self.cut.clear()
 
@@ -144,6 +165,7 @@ class Chaos:
                     ("disk_slow", self.random.random() < 0.5),
                     ("member_refused", self.random.choice(list(self.cluster.nodes))),
                     ("campaign",),
+                    ("snapshot_failed", self.random.choice(list(self.cluster.nodes))),
                 ]
             )
             self.cluster.do(name, str(action), *arguments)
