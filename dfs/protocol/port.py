@@ -1,0 +1,189 @@
+"""One connection's transport as the rest of the shell sees it: write, pause, measure, close.
+
+Reading is paused while anyone has a reason to (a stream's sink is behind, too
+many requests are in progress, the peer does not take our answers); the reasons are named, so
+that no one resumes over another's head.  Writing is measured: what was
+written and not yet taken by the kernel is ``unsent``, and whoever
+produces a stream is paused at the transport's high-water mark.
+
+A transport that is paused sees no disconnect of its peer; writes and the
+keep-alive find it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport
+from zope.interface import implementer
+
+from dfs.protocol.limits import CLOSE_TIMEOUT, MAX_UNSENT
+
+
+def unsent(transport: Any) -> int:
+    """Bytes written to a transport that the kernel has not taken.  Twisted has no public name for it; a transport
+    that is no FileDescriptor may tell by an attribute ``unsent``."""
+    if isinstance(transport, FileDescriptor):
+        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    return int(getattr(transport, "unsent", 0))
+
+
+@implementer(IPushProducer)
+class Port:
+    """The transport of one connection.
+
+    :ivar last_sent: when something was last written, ``last_received`` when something last came.
+    :ivar reading_since: when reading last began; of meaning only while ``reading``.
+    """
+
+    def __init__(self, reactor: IReactorTime, transport: Any, resumed: Callable[[], None]) -> None:
+        self.reactor = reactor
+        self.closing = False
+        now = reactor.seconds()
+        self.last_sent = self.last_received = self.reading_since = now
+        self._transport = transport
+        self._resumed = resumed
+        self._reasons: set[str] = set()
+        self._written = 0
+        self._full = False
+        self._producer: IPushProducer | None = None
+        self._close_timer: Any = None
+        transport.registerProducer(self, True)
+
+    def configure(self, buffer_length: int) -> None:
+        """Set the receive size, which is the high-water mark too, and the socket's options."""
+        self._transport.bufferSize = buffer_length
+        if ITCPTransport.providedBy(self._transport):
+            self._transport.setTcpNoDelay(True)
+            self._transport.setTcpKeepAlive(True)
+
+    # ---- reading
+
+    @property
+    def reading(self) -> bool:
+        return not self._reasons
+
+    def pause(self, reason: str) -> None:
+        """Stop reading (idempotent for each reason)."""
+        if not self._reasons:
+            self._transport.pauseProducing()
+        self._reasons.add(reason)
+
+    def resume(self, reason: str) -> None:
+        """Read on unless someone else has a reason not to; buffered frames are delivered from the reactor, never
+        within this call."""
+        if reason not in self._reasons:
+            return
+        self._reasons.discard(reason)
+        if not self._reasons and not self.closing:
+            self.reading_since = self.reactor.seconds()
+            self._transport.resumeProducing()
+            self._resumed()
+
+    # ---- writing
+
+    @property
+    def unsent(self) -> int:
+        return unsent(self._transport)
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the kernel has taken since the connection began; it grows while the peer makes progress."""
+        return self._written - self.unsent
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes; dropped once the connection is closing.  A peer that lets too much pile up is cut off."""
+        if self.closing:
+            return
+        self.last_sent = self.reactor.seconds()
+        self._written += len(data)
+        self._transport.write(data)
+        if self.unsent > MAX_UNSENT:
+            self.abort()
+
+    def produce(self, producer: IPushProducer | None) -> None:
+        """Who is to be paused at the high-water mark from now on; None: reading is paused instead, so that answers
+        to a peer that does not take them stay bounded."""
+        self._producer = producer
+        if producer is not None:
+            self.resume("output")
+            if self._full:
+                producer.pauseProducing()
+        elif self._full:
+            self.pause("output")
+
+    def pauseProducing(self) -> None:
+        self._full = True
+        if self._producer is not None:
+            self._producer.pauseProducing()
+        else:
+            self.pause("output")
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        self.resume("output")
+        if self._producer is not None:
+            self._producer.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; connectionLost follows and tells everyone."""
+        self._full = False
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Write what is queued, then close; after a while close anyway."""
+        if self.closing:
+            return
+        self.closing = True
+        self._transport.unregisterProducer()
+        self._transport.loseConnection()
+        self._close_timer = self.reactor.callLater(CLOSE_TIMEOUT, self._transport.abortConnection)
+
+    def abort(self) -> None:
+        """Close now."""
+        self.closing = True
+        self._transport.abortConnection()
+
+    def lost(self) -> None:
+        """The transport is gone: let go of everything."""
+        self.closing = True
+        self._producer = None
+        if self._close_timer is not None and self._close_timer.active():
+            self._close_timer.cancel()
+
+
+class Watch:
+    """Ends what makes no progress for ``timeout`` seconds.
+
+    ``mark()`` returns something that changes with progress, or None while none is owed.
+    """
+
+    def __init__(
+        self, reactor: IReactorTime, timeout: float, mark: Callable[[], object], expired: Callable[[], None]
+    ) -> None:
+        self._reactor = reactor
+        self._timeout = timeout
+        self._mark = mark
+        self._expired = expired
+        self._last = mark()
+        self._since = reactor.seconds()
+        self._timer = reactor.callLater(timeout / 4, self._look)
+
+    def _look(self) -> None:
+        now = self._reactor.seconds()
+        mark = self._mark()
+        if mark is None or mark != self._last:
+            self._last = mark
+            self._since = now
+        if now - self._since >= self._timeout:
+            self._expired()
+        else:
+            self._timer = self._reactor.callLater(self._timeout / 4, self._look)
+
+    def stop(self) -> None:
+        """Idempotent."""
+        if self._timer.active():
+            self._timer.cancel()

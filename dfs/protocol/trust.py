@@ -1,0 +1,155 @@
+"""Keys and what is proven with them: the cluster key, the MACs of Hello, grants.
+
+Everything stands on one 32-byte key that all nodes of a cluster share and no
+client has.  It never signs anything itself: HKDF-SHA256 (RFC 5869) derives a key
+for each use, so no MAC made for one use is valid for another.
+
+============  =======================================  ==========================
+derived key   salt                                     context
+============  =======================================  ==========================
+proof keys    dialer's nonce, listener's nonce         ``dfs hello 1`` + SHA-256 of
+(one each                                              the HELLO and WELCOME bodies
+direction)
+grant key     cluster id                               ``dfs grant 1``
+============  =======================================  ==========================
+
+The HELLO and WELCOME bodies hold names, roles, purposes, cluster ids,
+incarnations and version ranges, so a proof vouches for all of them and a replayed one
+is worthless.  MACs are HMAC-SHA256 and are compared in constant time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from attrs import evolve, frozen
+from Crypto.Hash import SHA256
+from Crypto.Protocol.KDF import HKDF
+
+from dfs.disk.interfaces import IDisk
+from dfs.protocol.errors import Forbidden
+from dfs.protocol.fast import Codec
+from dfs.protocol.values import FileId, Generation, Grant, GrantKind
+from dfs.protocol.wire_metadata import GRANT
+
+KEY_LENGTH = 32
+MAC_LENGTH = 32
+_NO_MAC = bytes(MAC_LENGTH)
+_GRANT = Codec(GRANT)
+
+
+def _hkdf(key: bytes, salt: bytes, context: bytes, count: int) -> list[bytes]:
+    keys = HKDF(key, KEY_LENGTH, salt, SHA256, count, context)
+    return [keys] if isinstance(keys, bytes) else keys
+
+
+def _mac(key: bytes, data: bytes) -> bytes:
+    return hmac.new(key, data, hashlib.sha256).digest()
+
+
+# ---- the key file --------------------------------------------------------------------------------
+
+
+def new_cluster_key(entropy: Callable[[int], bytes]) -> bytes:
+    """A new cluster key, of unguessable bytes."""
+    return entropy(KEY_LENGTH)
+
+
+def write_key_file(disk: IDisk, path: str, key: bytes) -> None:
+    """Store the key as one line of hex in a new file that only its owner reads (the disk makes files with mode 0600).
+    Durable on return; an existing file is never replaced (dfs.disk.errors.Exists)."""
+    file = disk.open(path, create=True, exclusive=True)
+    try:
+        file.pwrite([key.hex().encode("ascii") + b"\n"], 0)
+        file.sync()
+    finally:
+        file.close()
+    disk.sync_folder(path.rpartition("/")[0] or "/")
+
+
+def read_key_file(disk: IDisk, path: str) -> bytes:
+    """The key.  Raises Forbidden when the file does not hold one, dfs.disk.errors when it cannot be read."""
+    file = disk.open(path, writable=False)
+    try:
+        text = file.pread(4 * KEY_LENGTH, 0)
+    finally:
+        file.close()
+    try:
+        key = bytes.fromhex(text.decode("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_LENGTH:
+        raise Forbidden(f"{path} holds no cluster key", hint="copy the key file of a running node there, mode 0600")
+    return key
+
+
+# ---- proofs of Hello -----------------------------------------------------------------------------
+
+
+@frozen
+class Proofs:
+    """The MACs that each side of one connection must show."""
+
+    dialer: bytes
+    listener: bytes
+
+
+def proofs(cluster_key: bytes, nonces: bytes, hello: bytes, welcome: bytes) -> Proofs:
+    """``nonces`` are the dialer's and the listener's, joined; ``hello`` and ``welcome`` the bodies of both frames."""
+    said = hashlib.sha256(len(hello).to_bytes(4, "big") + hello + welcome).digest()
+    dialer, listener = _hkdf(cluster_key, nonces, b"dfs hello 1" + said, 2)
+    return Proofs(_mac(dialer, b"dialer"), _mac(listener, b"listener"))
+
+
+def same_mac(shown: bytes, expected: bytes) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(shown, expected)
+
+
+# ---- grants --------------------------------------------------------------------------------------
+
+
+class KeyRing:
+    """Signs and checks the grants of one cluster.
+
+    :param cluster_key: the 32 bytes that all nodes share.
+    :param cluster_id: 16 bytes; a grant of another cluster never fits.
+    """
+
+    def __init__(self, cluster_key: bytes, cluster_id: bytes) -> None:
+        if len(cluster_key) != KEY_LENGTH:
+            raise Forbidden(f"a cluster key has {KEY_LENGTH} bytes, not {len(cluster_key)}")
+        (self._grant_key,) = _hkdf(cluster_key, cluster_id, b"dfs grant 1", 1)
+
+    def _grant_mac(self, grant: Grant) -> bytes:
+        return _mac(self._grant_key, _GRANT.encode(evolve(grant, mac=_NO_MAC))[:-MAC_LENGTH])
+
+    def sign(
+        self,
+        kind: GrantKind,
+        file_id: FileId,
+        index: int,
+        generation: Generation,
+        expires_ms: int,
+        evidence: int = 0,
+    ) -> Grant:
+        """Leave for one operation on one generation of a chunk until ``expires_ms`` of cluster time."""
+        grant = Grant(kind, file_id, index, generation, expires_ms, evidence, _NO_MAC)
+        return evolve(grant, mac=self._grant_mac(grant))
+
+    def check(
+        self, grant: Grant, kind: GrantKind, file_id: FileId, index: int, generation: Generation, now_ms: int
+    ) -> None:
+        """Raises Forbidden unless metadata of this cluster signed exactly this and it has not expired.  A DELETE grant
+        of generation 0 covers every generation of the chunk."""
+        if len(grant.mac) != MAC_LENGTH or not same_mac(grant.mac, self._grant_mac(grant)):
+            raise Forbidden("the grant was not signed by this cluster")
+        covers_all = grant.kind == GrantKind.DELETE and grant.generation == 0
+        if (grant.kind, grant.file_id, grant.index) != (kind, file_id, index) or not (
+            covers_all or grant.generation == generation
+        ):
+            raise Forbidden("the grant is for another operation or chunk")
+        if now_ms >= grant.expires_ms:
+            raise Forbidden("the grant has expired", hint="ask metadata for a new one")
