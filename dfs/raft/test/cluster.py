@@ -115,13 +115,13 @@ class Cluster:
         chance: Chance | None = None,
         say: Callable[[str], None] | None = None,
         learners: tuple[str, ...] = (),
-        **config: int,
+        config: Config | None = None,
     ) -> None:
         self.members = tuple(members)
         self.configuration = Configuration(self.members, learners)
         self.chance = chance or random.Random(1)
         self.say = say
-        self.config = Config("?", **config)
+        self.config = config or Config("?")
         self.network: list[Packet] = []
         self.invariants = Invariants(self.configuration)
         self.nodes = {name: Node(name) for name in (*self.members, *learners)}
