@@ -62,6 +62,7 @@ SEGMENT_HEADER_LENGTH = 44
 HEADER_LENGTH = 48
 MAX_BODY = 256 << 20
 
+_BATCH_START = bytes([VERSION, BATCH_KIND])
 _CHECKSUM = struct.Struct(">I")
 _SEGMENT = struct.Struct(">BBHIQ16sQ")
 _BATCH = struct.Struct(">BBHIQQQIII")
@@ -220,7 +221,7 @@ def batches_behind(data: memoryview, start: int, seed: int) -> Iterator[tuple[in
     Used on what follows a bad batch: a valid one behind it proves that the bad one was once durable.
     """
     for offset in range(sectors(start), len(data), SECTOR):
-        if data[offset + 1 : offset + 2] == b"\xb7":
+        if bytes(data[offset : offset + 2]) == _BATCH_START:
             try:
                 yield offset, decode_batch_header(data[offset : offset + HEADER_LENGTH], seed)
             except BadRecord:
