@@ -20,7 +20,7 @@ def install_monotonic(reactor: Any, monotonic: Callable[[], float] = time.monoto
     :param reactor: a real Twisted reactor.
     :raises RuntimeError: when calls are scheduled already: their times are of the other clock.
     """
-    if reactor.seconds is monotonic:
+    if reactor.seconds == monotonic:
         return
     if reactor.getDelayedCalls():
         raise RuntimeError("the monotonic clock must be installed before anything is scheduled")

@@ -53,7 +53,5 @@ def endpoint(reactor: Any, address: Address, timeout: float = CONNECT_TIMEOUT) -
     if isIPAddress(address.host):
         return TCP4ClientEndpoint(reactor, address.host, address.port, timeout=timeout)
     if isIPv6Address(address.host):
-        return TCP6ClientEndpoint(
-            reactor, address.host, address.port, timeout=timeout
-        )
+        return TCP6ClientEndpoint(reactor, address.host, address.port, timeout=timeout)
     return HostnameEndpoint(reactor, address.host, address.port, timeout=timeout)

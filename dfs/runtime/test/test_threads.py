@@ -59,9 +59,12 @@ class PoolThreadsTests(SynchronousTestCase):
     def test_runs_elsewhere_and_answers_here(self) -> None:
         """The function runs on another thread, its result comes back on this one."""
         fired: list[int] = []
-        done = self.threads.run(threading.get_ident).addCallback(
-            lambda ident: fired.append(threading.get_ident()) or ident
-        )
+
+        def note(ident: int) -> int:
+            fired.append(threading.get_ident())
+            return ident
+
+        done = self.threads.run(threading.get_ident).addCallback(note)
         self.assertNotEqual(self.result(done), threading.get_ident())
         self.assertEqual(fired, [threading.get_ident()])
 
@@ -78,13 +81,14 @@ class PoolThreadsTests(SynchronousTestCase):
         lane = self.threads.lane("log")
         ran: list[tuple[int, int]] = []
         fired: list[int] = []
-        last = None
-        for number in range(500):
-            last = lane.run(lambda n: ran.append((n, threading.get_ident())), number)
-            last.addCallback(lambda _, n=number: fired.append(n))
-        assert last is not None
+
+        def work(number: int) -> int:
+            ran.append((number, threading.get_ident()))
+            return number
+
+        calls = [lane.run(work, number).addCallback(fired.append) for number in range(500)]
         self.assertEqual(lane.depth, 500)
-        self.result(last)
+        self.result(calls[-1])
         self.assertEqual(fired, list(range(500)))
         self.assertEqual([number for number, _ in ran], list(range(500)))
         self.assertEqual(len({ident for _, ident in ran}), 1)

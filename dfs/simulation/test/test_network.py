@@ -1,0 +1,506 @@
+"""Twisted's endpoints, services and transports on the simulated network, with its faults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.internet import ClientService, StreamServerEndpointService
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    TimeoutError,
+)
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IListeningPort,
+    IPushProducer,
+    IReactorTCP,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from dfs.runtime.backoff import full_jitter
+from dfs.runtime.dial import Address, endpoint
+from dfs.simulation.host import World
+
+
+class Recorder(Protocol):
+    """Notes what happens to it."""
+
+    def __init__(self) -> None:
+        self.received = bytearray()
+        self.pieces = 0
+        self.lost: Failure | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        self.pieces += 1
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:
+        self.lost = reason
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloseable(Recorder):
+    """Outlives the end of one direction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[str] = []
+
+    def readConnectionLost(self) -> None:
+        self.ends.append("read")
+
+    def writeConnectionLost(self) -> None:
+        self.ends.append("write")
+
+
+class Servers(Factory):
+    """Builds and remembers its protocols."""
+
+    def __init__(self, kind: type[Recorder] = Recorder) -> None:
+        self.kind = kind
+        self.built: list[Any] = []
+
+    def buildProtocol(self, addr: Any) -> Any:
+        self.built.append(self.kind())
+        return self.built[-1]
+
+
+class NetworkCase(SynchronousTestCase):
+    """Two hosts, the first of which listens on port 7000."""
+
+    def setUp(self) -> None:
+        self.world = World(7)
+        self.a = self.world.host("a")
+        self.b = self.world.host("b")
+        self.network = self.world.network
+        self.servers = Servers()
+        self.port = self.successResultOf(TCP4ServerEndpoint(self.a.reactor, 7000).listen(self.servers))
+
+    def connect(self, protocol: Any = None, timeout: float = 5) -> Deferred[Any]:
+        client = TCP4ClientEndpoint(self.b.reactor, self.a.ip, 7000, timeout=timeout)
+        connected: Deferred[Any] = connectProtocol(client, protocol if protocol is not None else Recorder())
+        return connected
+
+    def connected(self, kind: type[Recorder] = Recorder) -> tuple[Any, Any]:
+        """A client's and its server's protocol."""
+        self.servers.kind = kind
+        client = self.world.run_until(self.connect(kind()))
+        return client, self.servers.built[-1]
+
+
+class ConnectionTests(NetworkCase):
+    """Connecting, talking, closing."""
+
+    def test_provides_interfaces(self) -> None:
+        """Reactor, port and transports provide Twisted's interfaces."""
+        verifyObject(IReactorTime, self.a.reactor)
+        verifyObject(IReactorTCP, self.a.reactor)
+        verifyObject(IListeningPort, self.port)
+        for protocol in self.connected():
+            verifyObject(ITCPTransport, protocol.transport)
+            protocol.transport.setTcpNoDelay(True)
+            protocol.transport.setTcpKeepAlive(True)
+            self.assertTrue(protocol.transport.getTcpNoDelay())
+            self.assertTrue(protocol.transport.getTcpKeepAlive())
+
+    def test_addresses(self) -> None:
+        """Each end knows its own address and the other's."""
+        client, server = self.connected()
+        self.assertEqual(client.transport.getPeer(), server.transport.getHost())
+        self.assertEqual(server.transport.getPeer(), client.transport.getHost())
+        self.assertEqual((server.transport.getHost().host, server.transport.getHost().port), (self.a.ip, 7000))
+
+    def test_bytes_in_order(self) -> None:
+        """Everything arrives once and in order, cut anywhere, and closing flushes first."""
+        client, server = self.connected()
+        sent = b"".join(number.to_bytes(4, "big") for number in range(200_000))
+        for start in range(0, len(sent), 100_000):
+            client.transport.write(sent[start : start + 100_000])
+        client.transport.loseConnection()
+        self.world.run_until(lambda: server.lost)
+        self.assertEqual(bytes(server.received), sent)
+        self.assertTrue(server.lost.check(ConnectionDone))
+        self.assertTrue(client.lost.check(ConnectionDone))
+
+    def test_writes_are_cut_and_joined(self) -> None:
+        """The boundaries of writes are not kept: pieces come joined and cut."""
+        client, server = self.connected()
+        sizes = set()
+        for _ in range(200):
+            before = len(server.received)
+            client.transport.writeSequence([b"12345", b"67890"])
+            self.world.run(0.001)
+            sizes.add(len(server.received) - before)
+        self.assertEqual(sizes, {10})
+        self.assertGreater(server.pieces, 200)
+
+    def test_buffer_size(self) -> None:
+        """A transport delivers at most its bufferSize at once, and that can be set."""
+        client, server = self.connected()
+        biggest: list[int] = []
+        server.dataReceived = lambda data: biggest.append(len(data))
+        server.transport.bufferSize = 1000
+        client.transport.write(b"x" * 10_000)
+        self.world.run(1)
+        self.assertEqual(sum(biggest), 10_000)
+        self.assertEqual(max(biggest), 1000)
+
+    def test_refused(self) -> None:
+        """Where nobody listens, and where refusing was asked for, a connection is refused."""
+        failed = TCP4ClientEndpoint(self.b.reactor, self.a.ip, 7001).connect(Servers())
+        self.network.refusing.add((self.a.ip, 7000))
+        also = self.connect()
+        self.world.run(1)
+        self.failureResultOf(failed, ConnectionRefusedError)
+        self.failureResultOf(also, ConnectionRefusedError)
+
+    def test_stop_listening(self) -> None:
+        """A closed port refuses; its number can be listened on again, though not twice at once."""
+        self.failureResultOf(TCP4ServerEndpoint(self.a.reactor, 7000).listen(Servers()), CannotListenError)
+        self.successResultOf(self.port.stopListening())
+        refused = self.connect()
+        self.world.run(1)
+        self.failureResultOf(refused, ConnectionRefusedError)
+        self.successResultOf(TCP4ServerEndpoint(self.a.reactor, 7000).listen(self.servers))
+        self.connected()
+
+    def test_abort(self) -> None:
+        """Aborting drops what is buffered and resets the other end."""
+        client, server = self.connected()
+        client.transport.write(b"x" * 10_000_000)
+        client.transport.abortConnection()
+        self.world.run(1)
+        self.assertTrue(client.lost.check(ConnectionAborted))
+        self.assertTrue(server.lost.check(ConnectionLost))
+
+    def test_half_close(self) -> None:
+        """One direction can end before the other."""
+        client, server = self.connected(HalfCloseable)
+        client.transport.write(b"question")
+        client.transport.loseWriteConnection()
+        self.world.run(1)
+        self.assertEqual((client.ends, server.ends), (["write"], ["read"]))
+        server.transport.write(b"answer")
+        server.transport.loseConnection()
+        self.world.run(1)
+        self.assertEqual((bytes(server.received), bytes(client.received)), (b"question", b"answer"))
+
+    def test_protocol_error_ends_its_connection(self) -> None:
+        """A protocol that raises loses its connection and nothing else."""
+        client, server = self.connected()
+
+        def fail(data: bytes) -> None:
+            raise ZeroDivisionError
+
+        server.dataReceived = fail
+        client.transport.write(b"x")
+        self.world.run(1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(server.lost.check(ZeroDivisionError))
+        self.assertTrue(client.lost)
+        self.connected()
+
+    def test_write_to_closed_peer(self) -> None:
+        """Writing to a peer that closed before it read everything ends in a reset."""
+        client, server = self.connected()
+        server.transport.pauseProducing()
+        client.transport.write(b"unread")
+        self.world.run(1)
+        server.transport.loseConnection()
+        self.world.run(1)
+        self.assertTrue(client.lost.check(ConnectionLost))
+
+
+@implementer(IPushProducer)
+class Firehose:
+    """A push producer that writes as long as it may, and counts."""
+
+    def __init__(self, transport: Any, limit: int) -> None:
+        self.transport = transport
+        self.left = limit
+        self.paused = 0
+        self.peak = 0
+        self._running = False
+
+    def start(self) -> None:
+        self.transport.registerProducer(self, True)
+        self.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        self._running = True
+        while self._running and self.left:
+            self.transport.write(b"x" * 10_000)
+            self.left -= 10_000
+            self.peak = max(self.peak, len(self.transport.dataBuffer) + self.transport._tempDataLen)
+        if not self.left:
+            self.transport.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        self._running = False
+        self.paused += 1
+
+    def stopProducing(self) -> None:
+        self._running = False
+
+
+class BackPressureTests(NetworkCase):
+    """A slow reader slows its writer down; nobody buffers without bound."""
+
+    def test_paused_reader_bounds_the_sender(self) -> None:
+        """While the reader is paused a push producer is paused too: at most a window and a buffer are on their way."""
+        client, server = self.connected()
+        server.transport.pauseProducing()
+        hose = Firehose(client.transport, 10_000_000)
+        hose.start()
+        self.world.run(60)
+        sent = 10_000_000 - hose.left
+        self.assertLessEqual(hose.peak, client.transport.bufferSize + 10_000)
+        # What left the producer is in the window, or still in the transport's own buffer.
+        self.assertLessEqual(sent, self.network.window + client.transport.bufferSize + 10_000)
+        self.assertGreaterEqual(sent, self.network.window)
+        self.assertEqual(server.received, b"")
+        server.transport.resumeProducing()
+        self.world.run_until(lambda: len(server.received) == 10_000_000)
+        self.assertLessEqual(hose.peak, client.transport.bufferSize + 10_000)
+        self.assertGreater(hose.paused, 10)
+
+    def test_pull_producer(self) -> None:
+        """A pull producer is asked for the next piece when the former has left."""
+        client, server = self.connected()
+
+        class Puller:
+            pieces = 20
+
+            def resumeProducing(self) -> None:
+                if self.pieces:
+                    self.pieces -= 1
+                    client.transport.write(b"y" * 50_000)
+                else:
+                    client.transport.unregisterProducer()
+
+            def stopProducing(self) -> None:
+                self.pieces = 0
+
+        puller = Puller()
+        server.transport.pauseProducing()
+        client.transport.registerProducer(puller, False)
+        self.world.run(10)
+        self.assertGreater(puller.pieces, 10)
+        server.transport.resumeProducing()
+        self.world.run(10)
+        self.assertEqual(len(server.received), 1_000_000)
+
+    def test_producer_is_stopped_with_the_connection(self) -> None:
+        """A producer on a broken connection is told to stop."""
+        client, server = self.connected()
+        server.transport.pauseProducing()
+        hose = Firehose(client.transport, 10_000_000)
+        stopped: list[bool] = []
+        hose.stopProducing = lambda: stopped.append(True)  # type: ignore[method-assign]
+        hose.start()
+        self.world.run(1)
+        self.network.reset(self.a.ip, self.b.ip)
+        self.world.run(1)
+        self.assertEqual(stopped, [True])
+        self.assertTrue(client.lost.check(ConnectionLost))
+
+    def test_bandwidth(self) -> None:
+        """A link of limited bandwidth takes its time."""
+        client, server = self.connected()
+        self.network.slow(self.b.ip, self.a.ip, latency=0.1, bandwidth=1_000_000)
+        start = self.world.clock.now
+        client.transport.write(b"x" * 2_000_000)
+        self.world.run_until(lambda: len(server.received) == 2_000_000)
+        self.assertGreater(self.world.clock.now - start, 2.0)
+        self.assertLess(self.world.clock.now - start, 4.0)
+
+
+class FaultTests(NetworkCase):
+    """Partitions, crashes, kills."""
+
+    def test_partition_holds_and_heals(self) -> None:
+        """A partition delays bytes in both directions; after the heal all of them come, in order."""
+        client, server = self.connected()
+        self.world.partition("a", "b")
+        for number in range(100):
+            client.transport.write(b"%03d" % number)
+            server.transport.write(b"%03d" % number)
+            self.world.run(0.01)
+        self.assertEqual((server.received, client.received), (b"", b""))
+        self.world.heal()
+        client.transport.write(b"end")
+        self.world.run(1)
+        self.assertEqual(bytes(server.received), b"".join(b"%03d" % number for number in range(100)) + b"end")
+        self.assertEqual(len(client.received), 300)
+
+    def test_one_way_partition(self) -> None:
+        """A one-way partition holds one direction only (S35)."""
+        client, server = self.connected()
+        self.world.partition("b", "a", both=False)
+        client.transport.write(b"held")
+        server.transport.write(b"passes")
+        self.world.run(10)
+        self.assertEqual((bytes(server.received), bytes(client.received)), (b"", b"passes"))
+
+    def test_connecting_over_a_partition_times_out(self) -> None:
+        """Connecting over a partition ends with the connector's own time-out."""
+        self.world.partition("a", "b")
+        failed = self.connect(timeout=5)
+        self.world.run(4.9)
+        self.assertNoResult(failed)
+        self.world.run(0.2)
+        self.failureResultOf(failed, TimeoutError)
+        self.world.heal()
+        self.world.run(10)
+        self.assertEqual(self.servers.built, [])
+
+    def test_sender_gives_up(self) -> None:
+        """A sender whose bytes are held is reset in the end; the other end is half-open until it sends."""
+        client, server = self.connected()
+        self.network.give_up = 20
+        self.world.partition("a", "b")
+        client.transport.write(b"x")
+        self.world.run(19)
+        self.assertIsNone(client.lost)
+        self.world.run(2)
+        self.assertTrue(client.lost.check(ConnectionLost))
+        self.world.heal()
+        self.world.run(100)
+        self.assertIsNone(server.lost)
+        server.transport.write(b"anybody?")
+        self.world.run(1)
+        self.assertTrue(server.lost.check(ConnectionLost))
+
+    def test_keep_alive_finds_a_partition(self) -> None:
+        """An idle end with keep-alive notices a lasting partition, one without does not."""
+        client, server = self.connected()
+        client.transport.setTcpKeepAlive(True)
+        self.world.partition("a", "b")
+        self.world.run(self.network.keep_alive + 1)
+        self.assertTrue(client.lost.check(ConnectionLost))
+        self.assertIsNone(server.lost)
+
+    def test_crashed_host_says_nothing(self) -> None:
+        """A power cut is silent; the peer is reset when it sends to the restarted host."""
+        client, server = self.connected()
+        self.a.crash()
+        self.world.run(10)
+        self.assertIsNone(client.lost)
+        self.assertIsNone(server.lost)
+        self.a.restart()
+        client.transport.write(b"hello?")
+        self.world.run(1)
+        self.assertTrue(client.lost.check(ConnectionLost))
+        self.assertIsNone(server.lost)
+
+    def test_sending_to_a_host_that_stays_down(self) -> None:
+        """Sending to a host without power ends in a reset after the give-up time, connecting in a time-out."""
+        client, _ = self.connected()
+        self.a.crash()
+        client.transport.write(b"hello?")
+        failed = self.connect(timeout=5)
+        self.world.run(6)
+        self.failureResultOf(failed, TimeoutError)
+        self.assertIsNone(client.lost)
+        self.world.run(self.network.give_up)
+        self.assertTrue(client.lost.check(ConnectionLost))
+
+    def test_killed_process_closes(self) -> None:
+        """A killed process leaves its kernel: peers learn at once, connecting is refused."""
+        client, server = self.connected()
+        self.a.kill()
+        failed = self.connect()
+        self.world.run(1)
+        self.assertTrue(client.lost.check(ConnectionDone))
+        self.assertIsNone(server.lost)
+        self.failureResultOf(failed, ConnectionRefusedError)
+
+    def test_sockets_are_forgotten(self) -> None:
+        """Closed connections leave nothing behind in the network."""
+        for _ in range(5):
+            client, _ = self.connected()
+            client.transport.loseConnection()
+            self.world.run(1)
+        refused = TCP4ClientEndpoint(self.b.reactor, self.a.ip, 7001).connect(Servers())
+        self.world.run(1)
+        self.failureResultOf(refused, ConnectionRefusedError)
+        self.assertEqual(len(self.network._sockets), 0)
+
+
+class Shouter(LineReceiver):
+    """Answers each line in capitals."""
+
+    def lineReceived(self, line: bytes) -> None:
+        self.sendLine(line.upper())
+
+
+class Asker(LineReceiver):
+    """Collects answers."""
+
+    def __init__(self) -> None:
+        self.answers: list[bytes] = []
+
+    def lineReceived(self, line: bytes) -> None:
+        self.answers.append(line)
+
+
+class ServiceTests(SynchronousTestCase):
+    """Service trees run unmodified."""
+
+    def run_world(self, seed: int) -> tuple[list[bytes], str]:
+        """A ClientService talks, is cut off, and talks again."""
+        world = World(seed)
+        world.network.give_up = 10
+        a, b = world.host("a"), world.host("b")
+        server = StreamServerEndpointService(TCP4ServerEndpoint(a.reactor, 7000), Factory.forProtocol(Shouter))
+        server.startService()
+        askers: list[Asker] = []
+
+        def ask() -> Asker:
+            askers.append(Asker())
+            return askers[-1]
+
+        client = ClientService(
+            endpoint(b.reactor, Address(a.ip, 7000)),
+            Factory.forProtocol(ask),
+            retryPolicy=full_jitter(b.runtime.random),
+            clock=b.reactor,
+        )
+        client.startService()
+        first: Any = world.run_until(client.whenConnected())
+        first.sendLine(b"one")
+        world.run_until(lambda: first.answers)
+        world.partition("a", "b")
+        first.sendLine(b"lost")
+        world.run_until(lambda: client._machine is not None and first.transport.disconnected)
+        waiting: Any = client.whenConnected()
+        world.run(30)
+        self.assertNoResult(waiting)
+        world.heal()
+        second: Any = world.run_until(waiting)
+        self.assertIsNot(first, second)
+        second.sendLine(b"two")
+        world.run_until(lambda: second.answers)
+        world.run_until(client.stopService())
+        world.run_until(server.stopService())
+        return first.answers + second.answers, world.digest
+
+    def test_client_service_over_a_partition(self) -> None:
+        """A ClientService reconnects after a partition, and the same seed gives the same trace."""
+        answers, digest = self.run_world(3)
+        self.assertEqual(answers, [b"ONE", b"TWO"])
+        self.assertEqual(self.run_world(3), (answers, digest))
+        self.assertNotEqual(self.run_world(4)[1], digest)
