@@ -19,9 +19,10 @@ rename; until that is durable the former state is untouched.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from attrs import frozen
-from zope.interface import Interface, implementer
+from zope.interface import implementer
 
 from dfs.kv.errors import BadStream
 from dfs.kv.interfaces import IKeyValueStore, IStoreSnapshot, scan_all
@@ -33,26 +34,26 @@ from dfs.metaserver.statehash import MODULUS, record_hash
 from dfs.raft.interfaces import ISnapshotSink, ISnapshotSource, SnapshotMark
 
 
-class IStoreFolder(Interface):
-    """Where the tables live.  dfs.kv.folder.StoreFolder provides it on a disk, MemoryFolder in RAM."""
+class IStoreFolder(Protocol):
+    """Where the tables live: dfs.kv.folder.StoreFolder on a disk, MemoryFolder in RAM.  A typing protocol, for dfs.kv
+    cannot name an interface of this room."""
 
-    def open() -> IKeyValueStore:
+    def open(self) -> IKeyValueStore:
         """The store in use, made where there is none."""
 
-    def begin() -> IKeyValueStore:
+    def begin(self) -> IKeyValueStore:
         """An empty store beside it; a former unfinished one is thrown away."""
 
-    def switch() -> IKeyValueStore:
+    def switch(self) -> IKeyValueStore:
         """The begun store becomes the one in use, durably; the former is closed and removed after that."""
 
-    def abandon() -> None:
+    def abandon(self) -> None:
         """Throw a begun store away; idempotent."""
 
-    def close() -> None:
+    def close(self) -> None:
         """Close what is open; idempotent."""
 
 
-@implementer(IStoreFolder)
 class MemoryFolder:
     """Stores that live as long as the process: for tests and simulations of single nodes.
 

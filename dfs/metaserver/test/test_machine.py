@@ -12,7 +12,7 @@ from dfs.metaserver import commands, tables
 from dfs.metaserver.answers import decode_answer
 from dfs.metaserver.machine import MAX_STEP_MS, MetadataMachine, new_head
 from dfs.metaserver.records import head_codec
-from dfs.metaserver.snapshotting import IStoreFolder, MemoryFolder
+from dfs.metaserver.snapshotting import MemoryFolder
 from dfs.metaserver.statehash import EMPTY, updated
 from dfs.metaserver.test.bench import CHUNK, CLUSTER, Bench
 from dfs.metaserver.transaction import FileEnded, NodeChanged, ShortChunk
@@ -30,7 +30,6 @@ class MachineTests(SynchronousTestCase):
     def test_interfaces(self) -> None:
         """It provides what consensus asks of a state machine."""
         self.assertTrue(verifyObject(IStateMachine, self.bench.machine))
-        self.assertTrue(verifyObject(IStoreFolder, self.bench.folder))
 
     def test_whole_life(self) -> None:
         """A file is created, written, committed, described and deleted."""

@@ -1,0 +1,86 @@
+"""What a node says it holds, beside what is recorded of it.
+
+An inventory "as of n" proves absence only of what was recorded under a number at or below n (S06).  What is held and
+not recorded is added where it is the committed generation, length and SHA-256; of an ended file, so that it is
+deleted; what metadata does not know at all is counted and left alone (S16).
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from dfs.kv.interfaces import IKeyValueStore
+from dfs.metaserver import queries, tables
+from dfs.metaserver.commands import Lost
+from dfs.metaserver.records import replica_codec
+from dfs.protocol.messages import ChunkCommit, DurableReplica, HeldReplica, Inventory
+from dfs.protocol.values import NodeNumber
+
+MAX_COMPARED = 1000  # records looked at by one call
+
+
+@frozen
+class Differences:
+    """``missing`` goes into RemoveReplicas(node, as_of=inventory.number), ``found`` into AddReplicas, both at most
+    256 a command.  ``after`` is where the next call goes on, None at the end of the page."""
+
+    missing: tuple[Lost, ...]
+    found: tuple[ChunkCommit, ...]
+    unknown: int
+    after: bytes | None
+
+
+def compare(store: IKeyValueStore, inventory: Inventory, after: bytes | None = None) -> Differences:
+    """Compare a bounded part of a page.
+
+    :param after: ``Differences.after`` of the call before; None at the page's beginning.
+    """
+    begin = inventory.after if after is None else after
+    prefix = tables.replicas_of(inventory.node)
+    start = prefix + begin + b"\x00" if begin else prefix
+    pairs = store.scan(start, prefix + inventory.upto + b"\x00", MAX_COMPARED + 1)
+    end = pairs[MAX_COMPARED - 1][0][-12:] if len(pairs) > MAX_COMPARED else inventory.upto
+    recorded = {tables.place_of(key): replica_codec.decode(value).number for key, value in pairs[:MAX_COMPARED]}
+    held: dict[tuple[int, int], list[HeldReplica]] = {}
+    for replica in inventory.replicas:
+        where = tables.place(replica.file_id, replica.index)
+        if begin < where <= end:
+            held.setdefault((replica.file_id, replica.index), []).append(replica)
+    missing = tuple(
+        Lost(file_id, index, number)
+        for (file_id, index), number in recorded.items()
+        if number <= inventory.number and not _holds(store, file_id, index, held.get((file_id, index), ()))
+    )
+    found, unknown = _found(store, inventory.node, recorded, held)
+    return Differences(missing, found, unknown, None if end == inventory.upto else end)
+
+
+def _holds(store: IKeyValueStore, file_id: int, index: int, held: list[HeldReplica] | tuple[()]) -> bool:
+    """Whether the recorded bytes are among what is held."""
+    if not held:
+        return False
+    chunk = queries.chunk(store, file_id, index)
+    return chunk is None or any(each.generation == chunk.generation and each.sha256 == chunk.sha256 for each in held)
+
+
+def _found(
+    store: IKeyValueStore,
+    node: int,
+    recorded: dict[tuple[int, int], int],
+    held: dict[tuple[int, int], list[HeldReplica]],
+) -> tuple[tuple[ChunkCommit, ...], int]:
+    found, unknown = [], 0
+    for (file_id, index), replicas in held.items():
+        chunk = queries.chunk(store, file_id, index)
+        if chunk is None:
+            unknown += len(replicas)
+            continue
+        ended = queries.upload(store, file_id) is None and queries.copies(store, file_id, index) is None
+        for each in replicas:
+            same = chunk.committed and (each.generation, each.sha256) == (chunk.generation, chunk.sha256)
+            newer = each.number > recorded.get((file_id, index), 0)
+            unlisted = ended and node not in chunk.nodes + chunk.tried
+            if (same and newer and not ended) or unlisted:
+                durable = (DurableReplica(NodeNumber(node), each.number),)
+                found.append(ChunkCommit(each.file_id, index, each.generation, each.length, each.sha256, durable))
+    return tuple(found), unknown
