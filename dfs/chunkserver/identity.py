@@ -71,7 +71,7 @@ def decode(content: bytes, path: str) -> FolderIdentity:
     return FolderIdentity(content[37 : 37 + length].decode("utf-8", "replace"), content[4:20], content[20:36])
 
 
-def open_folder(disk: IDisk, root: str, node: str) -> OpenFolder:
+def open_folder(disk: IDisk, root: str, node: str, cluster: bytes) -> OpenFolder:
     """Lock the folder, then read its identity.  Raises RefusedStart; the lock is given back then."""
     try:
         disk.make_folders(root)
@@ -83,7 +83,7 @@ def open_folder(disk: IDisk, root: str, node: str) -> OpenFolder:
     except DiskError as error:
         raise RefusedStart(sentence(root, error)) from error
     try:
-        return OpenFolder(root, _read(disk, root, node), lock)
+        return OpenFolder(root, _read(disk, root, node, cluster), lock)
     except DiskError as error:
         lock.release()
         raise RefusedStart(sentence(root, error)) from error
@@ -113,7 +113,7 @@ def sentence(root: str, error: DiskError) -> str:
     return f"{root} cannot be used: {error}"
 
 
-def _read(disk: IDisk, root: str, node: str) -> FolderIdentity | None:
+def _read(disk: IDisk, root: str, node: str, cluster: bytes) -> FolderIdentity | None:
     path = f"{root}/identity"
     if not disk.exists(path):
         left = set(disk.list_folder(root)) - {"lock", "chunks", "quarantine", "numbers", "identity.tmp"}
@@ -125,6 +125,11 @@ def _read(disk: IDisk, root: str, node: str) -> FolderIdentity | None:
         found = decode(file.pread(MAX_FILE + 1, 0), path)
     finally:
         file.close()
+    if found.cluster != cluster:
+        raise RefusedStart(
+            f"{root} belongs to cluster {found.cluster.hex()}, the key is that of {cluster.hex()}: "
+            "choose the folder, or the key file, of this cluster"
+        )
     if found.node != node:
         raise RefusedStart(f"{root} belongs to node {found.node}, not {node}: each node has a folder of its own")
     return found

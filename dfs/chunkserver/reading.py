@@ -6,6 +6,7 @@ Everything here blocks and runs on a thread, one call at a time a reader.
 from __future__ import annotations
 
 import hashlib
+from typing import Protocol
 
 from crc32c import crc32c
 
@@ -30,6 +31,14 @@ def read_footer(file: IDiskFile) -> Footer:
     return footers.decode(tail, size)
 
 
+class Digest(Protocol):
+    """A hash being computed."""
+
+    def update(self, content: memoryview, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
 class ChunkReader:
     """One replica, open for reading.  ``footer`` is what the file says of itself, checked against ``ref``."""
 
@@ -48,8 +57,9 @@ class ChunkReader:
             self._file.close()
             raise
 
-    def read(self, offset: int, length: int) -> list[Block]:
-        """Blocks with the bytes from ``offset`` (a multiple of PIECE) on, cut at the chunk's end; verified.
+    def read(self, offset: int, length: int, digest: Digest | None = None) -> list[Block]:
+        """Blocks with the bytes from ``offset`` (a multiple of PIECE) on, cut at the chunk's end; verified,
+        and hashed into ``digest``.
 
         Raises ReplicaCorrupt after a second look at a piece that failed: what a read error of the moment
         spoiled is not called corrupt.
@@ -61,6 +71,8 @@ class ChunkReader:
             content = memoryview(self._file.pread(length, offset))
             if not self._matches(content, offset, length):
                 raise ReplicaCorrupt(f"bytes {offset} to {offset + length} on disk do not match their CRC-32C")
+        if digest is not None:
+            digest.update(content)
         crcs = self.footer.crcs
         return [
             Block(
@@ -98,9 +110,7 @@ def verify(disk: IDisk, layout: Layout, ref: ChunkRef) -> Footer:
     try:
         digest = hashlib.sha256()
         for offset in range(0, reader.footer.length, READ):
-            for block in reader.read(offset, READ):
-                for view in block.pieces:
-                    digest.update(view)
+            reader.read(offset, READ, digest)
         if digest.digest() != reader.footer.sha256:
             raise ReplicaCorrupt("the bytes on disk do not match the SHA-256 of the footer")
         return reader.footer

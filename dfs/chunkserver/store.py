@@ -29,7 +29,7 @@ from dfs.chunkserver.footer import Footer
 from dfs.chunkserver.index import ReplicaIndex
 from dfs.chunkserver.layout import Layout, chunk_folders
 from dfs.chunkserver.numbers import NumberLine
-from dfs.chunkserver.reading import ChunkReader
+from dfs.chunkserver.reading import ChunkReader, Digest
 from dfs.chunkserver.reservation import Numbers
 from dfs.chunkserver.writing import ChunkWriter, WriteRules, remove
 from dfs.disk.errors import DiskError, NotFound, SyncFailed
@@ -276,10 +276,11 @@ class Reading:
     def footer(self) -> Footer:
         return self._reader.footer
 
-    async def read(self, offset: int, length: int) -> list[Block]:
-        """Verified blocks from a piece's start.  Raises ReplicaCorrupt after setting the replica aside."""
+    async def read(self, offset: int, length: int, digest: Digest | None = None) -> list[Block]:
+        """Verified blocks from a piece's start, hashed into ``digest``.  Raises ReplicaCorrupt after setting the
+        replica aside."""
         try:
-            blocks: list[Block] = await self._store.run(self._reader.read, offset, length)
+            blocks: list[Block] = await self._store.run(self._reader.read, offset, length, digest)
             return blocks
         except ReplicaCorrupt as error:
             await self._store.set_aside(self._ref, str(error))

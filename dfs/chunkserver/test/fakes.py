@@ -146,7 +146,7 @@ def sha256_of(content: bytes) -> bytes:
 
 def formatted(disk: IDisk, root: str, node: str = "chunk-1") -> Layout:
     """The layout of a folder made for ``node``; its lock is given back."""
-    folder = open_folder(disk, root, node)
+    folder = open_folder(disk, root, node, CLUSTER)
     if folder.identity is None:
         claim(disk, folder, node, CLUSTER, b"i" * 16)
     folder.lock.release()

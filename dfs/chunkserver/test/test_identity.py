@@ -37,29 +37,35 @@ class IdentityTests(SynchronousTestCase):
 
     def test_second_process_is_refused(self) -> None:
         """A second server on one folder is refused; the first is not disturbed (S19)."""
-        first = open_folder(self.disk, self.root, "chunk-1")
-        error = self.assertRaises(RefusedStart, open_folder, self.disk, self.root, "chunk-1")
+        first = open_folder(self.disk, self.root, "chunk-1", CLUSTER)
+        error = self.assertRaises(RefusedStart, open_folder, self.disk, self.root, "chunk-1", CLUSTER)
         self.assertIn("in use", str(error))
         first.lock.release()
-        open_folder(self.disk, self.root, "chunk-1").lock.release()
+        open_folder(self.disk, self.root, "chunk-1", CLUSTER).lock.release()
 
     def test_other_node(self) -> None:
         """The folder of another node is refused, and its lock is given back (S19, S28)."""
         formatted(self.disk, self.root)
-        error = self.assertRaises(RefusedStart, open_folder, self.disk, self.root, "chunk-2")
+        error = self.assertRaises(RefusedStart, open_folder, self.disk, self.root, "chunk-2", CLUSTER)
         self.assertIn("belongs to node chunk-1", str(error))
-        open_folder(self.disk, self.root, "chunk-1").lock.release()
+        open_folder(self.disk, self.root, "chunk-1", CLUSTER).lock.release()
+
+    def test_other_cluster(self) -> None:
+        """The folder of another cluster is refused."""
+        formatted(self.disk, self.root)
+        error = self.assertRaises(RefusedStart, open_folder, self.disk, self.root, "chunk-1", b"another-cluster!")
+        self.assertIn("belongs to cluster", str(error))
 
     def test_folder_with_other_things(self) -> None:
         """A folder that holds something else is not formatted."""
         self.disk.make_folders(f"{self.root}/photos")
-        error = self.assertRaises(RefusedStart, open_folder, self.disk, self.root, "chunk-1")
+        error = self.assertRaises(RefusedStart, open_folder, self.disk, self.root, "chunk-1", CLUSTER)
         self.assertIn("photos", str(error))
 
     def test_format_cut_short(self) -> None:
         """A format that was killed before its end is begun again (S09)."""
         failing = faulty(self.disk)
-        folder = open_folder(failing, self.root, "chunk-1")
+        folder = open_folder(failing, self.root, "chunk-1", CLUSTER)
         failing.fail("rename", ReadOnly(self.root, "read-only file system", 30))
         error = self.assertRaises(RefusedStart, claim, failing, folder, "chunk-1", CLUSTER, b"i" * 16)
         self.assertIn("read-only", str(error))

@@ -346,7 +346,7 @@ class FolderTests(SynchronousTestCase):
         """What was claimed once is found again."""
         root = self.mktemp()
         formatted(RealDisk(), root)
-        folder = open_folder(RealDisk(), root, "chunk-1")
+        folder = open_folder(RealDisk(), root, "chunk-1", CLUSTER)
         assert folder.identity is not None
         self.assertEqual((folder.identity.cluster, folder.identity.incarnation), (CLUSTER, b"i" * 16))
         folder.lock.release()

@@ -1,0 +1,90 @@
+"""The primary's word to metadata: many chunks' commits in one request.
+
+While a request is in flight the next commits gather; they leave together when it has
+ended.  So one log entry carries many chunks and a lone chunk waits for nobody.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from dfs.protocol.errors import Busy, DFSError, InternalError, StaleGeneration, UploadGone
+from dfs.protocol.messages import AddReplicas, ChunkCommit, CommitChunks, CommitOutcome, CommitOutcomes
+
+_log = Logger()
+
+MOST = 256
+"""Commits in one request."""
+
+WAITING = 4096
+"""Commits that may wait; above it Busy."""
+
+
+class CommitBatcher:
+    """Gathers commits.
+
+    :param call: asks the leading metadata node; it retries by itself and fails with a DFSError in the end.
+    """
+
+    def __init__(self, call: Callable[[object], Deferred[object]]) -> None:
+        self._call = call
+        self._commits: deque[tuple[ChunkCommit, Deferred[CommitOutcome]]] = deque()
+        self._adds: deque[ChunkCommit] = deque()
+        self._sending = False
+        self._task: Deferred[None] | None = None
+
+    async def commit(self, commit: ChunkCommit) -> None:
+        """Returns when it is committed.  Raises StaleGeneration, UploadGone, Busy, or what the call failed with."""
+        if len(self._commits) >= WAITING:
+            raise Busy("too many chunks wait for metadata")
+        done: Deferred[CommitOutcome] = Deferred()
+        self._commits.append((commit, done))
+        self._kick()
+        outcome = await done
+        if outcome == CommitOutcome.STALE:
+            raise StaleGeneration("the chunk was placed anew: this write came too late")
+        if outcome == CommitOutcome.GONE:
+            raise UploadGone("the upload was deleted, aborted or has expired")
+
+    def add(self, replicas: ChunkCommit) -> None:
+        """Tell of replicas that became durable later; where that fails the next inventory tells it."""
+        if len(self._adds) < WAITING:
+            self._adds.append(replicas)
+            self._kick()
+
+    def _kick(self) -> None:
+        if not self._sending:
+            self._sending = True
+            self._task = Deferred.fromCoroutine(self._run())
+
+    async def _run(self) -> None:
+        while self._commits or self._adds:
+            if self._commits:
+                await self._send_commits()
+            if self._adds:
+                await self._send_adds()
+        self._sending = False
+
+    async def _send_commits(self) -> None:
+        batch = [self._commits.popleft() for _ in range(min(MOST, len(self._commits)))]
+        try:
+            answer = await self._call(CommitChunks(tuple(commit for commit, _ in batch)))
+            if not isinstance(answer, CommitOutcomes) or len(answer.outcomes) != len(batch):
+                raise InternalError("metadata answered a commit with something else")
+        except DFSError as error:
+            for _, done in batch:
+                done.errback(error)
+            return
+        for (_, done), outcome in zip(batch, answer.outcomes, strict=True):
+            done.callback(outcome)
+
+    async def _send_adds(self) -> None:
+        batch = [self._adds.popleft() for _ in range(min(MOST, len(self._adds)))]
+        try:
+            await self._call(AddReplicas(tuple(batch)))
+        except DFSError as error:
+            _log.info("{count} late replicas are left to the inventory: {error}", count=len(batch), error=error)

@@ -1,0 +1,153 @@
+"""Doing what metadata orders: copy a replica to a peer, delete garbage, verify.
+
+A copy is read, checked against the footer's CRC-32C and hashed while it is sent; it is ended,
+and so becomes a replica at the target, only if that hash is the one that metadata recorded
+at the commit (S07).  A source that does not match is set aside and never copied as good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+
+from dfs.chunkserver.child import PUT_TIMEOUT, Pool
+from dfs.chunkserver.clustertime import ClusterClock
+from dfs.chunkserver.sending import Sender
+from dfs.chunkserver.store import ChunkStore, Reading
+from dfs.protocol.errors import BadRequest, DeadlinePassed, DFSError, Disconnected, Forbidden, ReplicaCorrupt
+from dfs.protocol.interfaces import IConnection
+from dfs.protocol.messages import ChunkWritten, Job, JobKind, JobResult, PutChunk
+from dfs.protocol.trust import KeyRing
+from dfs.protocol.values import ChunkRef, GrantKind, NodeNumber
+from dfs.runtime.interfaces import Runtime
+
+
+class Worker:
+    """Performs jobs.
+
+    :param number: our own node number, 0 while it is not known.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        node: str,
+        store: ChunkStore,
+        pool: Pool,
+        keys: KeyRing,
+        clock: ClusterClock,
+        number: Callable[[], NodeNumber],
+    ) -> None:
+        self._runtime, self._node, self._store, self._pool = runtime, node, store, pool
+        self._keys, self._clock, self._number = keys, clock, number
+
+    async def perform(self, job: Job) -> Sequence[JobResult]:
+        """One job's results.  Raises DFSError."""
+        match job.kind:
+            case JobKind.COPY:
+                return await self._copy(job)
+            case JobKind.DELETE:
+                return [_done(job, self._number(), await self._delete(job))]
+            case JobKind.VERIFY:
+                await self._verify(job)
+                return [_done(job, self._number(), self._store.number)]
+
+    # ---- copy -------------------------------------------------------------------------------------
+
+    async def _copy(self, job: Job) -> list[JobResult]:
+        if not job.targets or job.grant is None:
+            raise BadRequest("a copy names its target and carries a grant")
+        ref = _ref(job)
+        reading = await self._store.open_reader(ref)
+        try:
+            await self._check_source(job, ref, reading)
+            connection = await self._pool.acquire(job.targets[0].address, expect=job.targets[0].name)
+            try:
+                written = await self._send(job, ref, reading, connection)
+            except (Disconnected, DeadlinePassed):
+                connection.abort()  # the pool learns of it by itself
+                raise
+            except BaseException:
+                self._pool.release(connection)
+                raise
+            self._pool.release(connection)
+        finally:
+            await reading.close()
+        wanted = {target.node for target in job.targets}
+        return [_done(job, one.node, one.number) for one in written.replicas if one.node in wanted]
+
+    async def _check_source(self, job: Job, ref: ChunkRef, reading: Reading) -> None:
+        footer = reading.footer
+        if (footer.length, footer.sha256) != (job.length, job.sha256):
+            await self._store.set_aside(ref, "its footer is not what metadata recorded at the commit")
+            raise ReplicaCorrupt(f"{self._node} holds other bytes than were committed", nodes=(self._node,))
+
+    async def _send(self, job: Job, ref: ChunkRef, reading: Reading, connection: IConnection) -> ChunkWritten:
+        assert job.grant is not None
+        request = PutChunk(
+            ref.file_id,
+            ref.index,
+            ref.generation,
+            job.length,
+            max(1, job.length),
+            job.targets,
+            len(job.targets),
+            False,
+            job.grant,
+        )
+        put = connection.open_put(request, PUT_TIMEOUT)
+        digest = hashlib.sha256()
+        try:
+            await Sender(reading, put, 0, job.length, digest).run()
+            if digest.digest() != job.sha256:
+                await self._store.set_aside(ref, "its bytes are not those that were committed")
+                raise ReplicaCorrupt(f"{self._node} holds other bytes than were committed", nodes=(self._node,))
+        except DFSError as error:
+            put.abort(error)  # the target leaves nothing behind
+            await _first_failure(put.answer, error)
+        put.end(job.length, job.sha256)
+        written = await put.answer
+        if not isinstance(written, ChunkWritten) or written.sha256 != job.sha256:
+            raise ReplicaCorrupt(f"{job.targets[0].name} wrote something else", nodes=(job.targets[0].name,))
+        return written
+
+    # ---- delete and verify --------------------------------------------------------------------------
+
+    async def _delete(self, job: Job) -> int:
+        """Only garbage is deleted, and only on metadata's signed word that names what ended the file (S15)."""
+        grant = job.grant
+        if grant is None or grant.evidence == 0:
+            raise Forbidden("a delete carries a grant that names what ended the file")
+        now_ms = self._clock.now_ms(self._runtime.reactor.seconds())
+        self._keys.check(grant, GrantKind.DELETE, job.file_id, job.index, job.generation, now_ms)
+        if job.generation:
+            return await self._store.delete(_ref(job))
+        number = self._store.number
+        for held in self._store.index.generations(job.file_id, job.index):
+            number = await self._store.delete(ChunkRef(held.file_id, held.index, held.generation))
+        return number
+
+    async def _verify(self, job: Job) -> None:
+        footer = await self._store.verify(_ref(job))
+        if job.sha256 and footer.sha256 != job.sha256:
+            await self._store.set_aside(_ref(job), "it is not what metadata recorded at the commit")
+            raise ReplicaCorrupt(f"{self._node} holds other bytes than were committed", nodes=(self._node,))
+
+
+def _ref(job: Job) -> ChunkRef:
+    return ChunkRef(job.file_id, job.index, job.generation)
+
+
+def _done(job: Job, node: NodeNumber, number: int) -> JobResult:
+    return JobResult(job.job, job.kind, job.file_id, job.index, job.generation, node, number, 0, "")
+
+
+async def _first_failure(answer: Deferred[object], error: DFSError) -> None:
+    """Raise what the target said, where it said something before we gave up; else our own reason."""
+    try:
+        await answer
+    except DFSError as told:
+        raise told from error
+    raise error

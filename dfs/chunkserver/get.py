@@ -1,0 +1,87 @@
+"""Answering GetChunk: the head first, then whole pieces around the range.
+
+A corrupt piece is never sent: the reader hears ReplicaCorrupt and goes elsewhere, the
+replica is set aside, and metadata is told (S11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from dfs.chunkserver.reading import covering
+from dfs.chunkserver.sending import Sender
+from dfs.chunkserver.store import ChunkStore, Reading
+from dfs.protocol.errors import BadRequest, Busy, DFSError, InternalError, ReplicaCorrupt
+from dfs.protocol.interfaces import IOutgoingStream
+from dfs.protocol.messages import ChunkHead, GetChunk
+from dfs.protocol.values import ChunkRef
+
+_log = Logger()
+
+MOST_GETS = 256
+"""Replicas open for reading at once; each is one file descriptor and at most 2 MiB."""
+
+
+class Gets:
+    """The reads in progress.
+
+    :param corrupt: told of each replica found corrupt.
+    """
+
+    def __init__(self, clock: IReactorTime, store: ChunkStore, corrupt: Callable[[ChunkRef], None]) -> None:
+        self._clock, self._store, self._corrupt = clock, store, corrupt
+        self._opening = 0
+        self._running: dict[Reading, Deferred[None] | None] = {}
+
+    def __len__(self) -> int:
+        return self._opening + len(self._running)
+
+    async def open(self, request: GetChunk, stream: IOutgoingStream) -> ChunkHead:
+        """The head; the blocks follow from the next turn of the reactor on.
+        Raises ReplicaNotFound, ReplicaCorrupt, BadRequest, Busy, DiskFailed."""
+        if len(self) >= MOST_GETS:
+            raise Busy(f"{MOST_GETS} reads are in progress")
+        ref = ChunkRef(request.file_id, request.index, request.generation)
+        self._opening += 1  # until it is among the running
+        try:
+            reading = await self._store.open_reader(ref)
+        except ReplicaCorrupt:
+            self._corrupt(ref)
+            raise
+        finally:
+            self._opening -= 1
+        footer = reading.footer
+        if request.offset + request.length > footer.length:
+            await reading.close()
+            raise BadRequest(f"bytes up to {request.offset + request.length} of {footer.length} were asked for")
+        self._clock.callLater(0, self._start, request, ref, reading, stream)
+        return ChunkHead(footer.length, footer.sha256)
+
+    def _start(self, request: GetChunk, ref: ChunkRef, reading: Reading, stream: IOutgoingStream) -> None:
+        self._running[reading] = None
+        task = Deferred.fromCoroutine(self._run(request, ref, reading, stream))
+        if reading in self._running:
+            self._running[reading] = task
+
+    async def _run(self, request: GetChunk, ref: ChunkRef, reading: Reading, stream: IOutgoingStream) -> None:
+        footer = reading.footer
+        start, end = covering(request.offset, request.length, footer.length)
+        try:
+            await Sender(reading, stream, start, end).run()
+            whole = (start, end) == (0, footer.length)
+            stream.end(end - start, footer.sha256 if whole else b"")
+        except ReplicaCorrupt as error:
+            stream.abort(error)
+            self._corrupt(ref)
+        except DFSError as error:
+            stream.abort(error)
+        except Exception:  # noqa: BLE001 - a defect of ours must not leave the reader waiting
+            _log.failure("reading {ref} failed", ref=ref)
+            stream.abort(InternalError("a read failed"))
+        finally:
+            del self._running[reading]
+            await reading.close()

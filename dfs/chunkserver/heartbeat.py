@@ -1,0 +1,223 @@
+"""Reporting to every metadata node: registration, beats, job results, inventories.
+
+One :class:`Reporter` for each address: it keeps a connection, registers first on each, then
+beats at the interval that metadata told, and at once when a job ended.  Only the answers of a node
+that leads carry jobs and take results; until then results are sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from dfs.chunkserver.clustertime import ClusterClock
+from dfs.chunkserver.jobs import Jobs
+from dfs.chunkserver.store import ChunkStore
+from dfs.protocol.errors import DeadlinePassed, DFSError, Disconnected, NotLeader
+from dfs.protocol.interfaces import IConnection
+from dfs.protocol.messages import Heartbeat, HeartbeatAnswer, Inventory, InventoryTaken, Register, Registered
+from dfs.protocol.values import NodeNumber
+from dfs.runtime.interfaces import Runtime
+
+_log = Logger()
+
+PAGE = 1000
+"""Replicas in one page of an inventory."""
+
+RESULTS = 256
+"""Job results in one beat."""
+
+FIRST_INTERVAL = 1.0
+"""Seconds between beats until metadata told another interval."""
+
+CALL_TIMEOUT = 10.0
+
+
+class Connector(Protocol):
+    """What is used of dfs.protocol.link.Link."""
+
+    def when_connected(self) -> Deferred[IConnection]: ...
+
+
+@frozen
+class Self:
+    """What registration says of this node.  ``incarnation`` is the folder's, ``boot`` this process's, 16 bytes each."""
+
+    name: str
+    address: str
+    incarnation: bytes
+    boot: bytes
+    rack: str
+
+
+class Standing:
+    """What metadata told us, and what we tell: shared by all reporters.
+
+    :ivar number: our node number, 0 while it is not known.
+    :ivar streams: counts the transfers in progress.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        who: Self,
+        store: ChunkStore,
+        jobs: Jobs,
+        clock: ClusterClock,
+        streams: Callable[[], int],
+    ) -> None:
+        self.number = NodeNumber(0)
+        self.interval = FIRST_INTERVAL
+        self.runtime, self.who, self.store, self.jobs, self.clock = runtime, who, store, jobs, clock
+        self.streams = streams
+
+    async def register(self) -> Register:
+        """The registration to send now."""
+        who, space = self.who, await self.store.space()
+        return Register(
+            who.name, who.address, who.incarnation, who.boot, who.rack, space.total, space.free, self.store.number
+        )
+
+    async def beat(self) -> Heartbeat:
+        """The heartbeat to send now."""
+        store, space = self.store, await self.store.space()
+        return Heartbeat(
+            self.number,
+            self.who.incarnation,
+            self.who.boot,
+            space.total,
+            space.free,
+            store.index.bytes,
+            len(store.index),
+            store.quarantined,
+            self.streams(),
+            store.number,
+            self.jobs.running,
+            self.jobs.results(RESULTS),
+        )
+
+    def registered(self, answer: Registered) -> None:
+        """Metadata knows us."""
+        self.number = answer.node
+        if answer.heartbeat_ms:
+            self.interval = answer.heartbeat_ms / 1000
+        self.clock.observe(answer.cluster_time_ms, self.runtime.reactor.seconds())
+
+
+class Reporter:
+    """Reports to one metadata address until stopped."""
+
+    def __init__(self, standing: Standing, link: Connector) -> None:
+        self._standing, self._link = standing, link
+        self._clock = standing.runtime.reactor
+        self._stopped = False
+        self._kicked = False
+        self._sleep: Deferred[None] | None = None
+        self._timer: IDelayedCall | None = None
+        self._waiting: Deferred[IConnection] | None = None
+        self._registered = False
+        self.task: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begin; ``task`` fires once stopped."""
+        self.task = Deferred.fromCoroutine(self._run())
+
+    def stop(self) -> None:
+        """No beat begins after this."""
+        self._stopped = True
+        self.kick()
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def kick(self) -> None:
+        """Beat at once, or right after the one that is on its way."""
+        self._kicked = True
+        sleep, self._sleep = self._sleep, None
+        if sleep is not None:
+            sleep.callback(None)
+
+    async def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self._waiting = self._link.when_connected()
+                connection = await self._waiting
+                self._waiting = None
+                self._registered = False
+                while not self._stopped:
+                    await self._report(connection)
+                    await self._pause(self._standing.interval)
+            except (Disconnected, DeadlinePassed):
+                await self._pause(FIRST_INTERVAL / 4)
+            except DFSError as error:
+                _log.warn("a report to metadata failed: {error}", error=error)
+                await self._pause(self._standing.interval)
+            except Exception:  # noqa: BLE001 - reporting goes on whatever happens to one report
+                if not self._stopped:
+                    _log.failure("a report to metadata failed")
+                    await self._pause(self._standing.interval)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or less when kicked."""
+        if not self._kicked and not self._stopped:
+            self._sleep = Deferred()
+            timer = self._clock.callLater(seconds, self.kick)
+            await self._sleep
+            if timer.active():
+                timer.cancel()
+        self._kicked = False
+
+    async def _report(self, connection: IConnection) -> None:
+        """Register if that is due, else beat."""
+        if not self._registered:
+            await self._register(connection)
+            if not self._registered:
+                return
+        standing = self._standing
+        beat = await standing.beat()
+        answer = await connection.call(beat, CALL_TIMEOUT)
+        if not isinstance(answer, HeartbeatAnswer):
+            raise Disconnected(f"metadata answered a beat with {type(answer).__name__}")
+        standing.clock.observe(answer.cluster_time_ms, self._clock.seconds())
+        if answer.register:
+            self._registered = False
+            self._kicked = True
+            return
+        if answer.leads:
+            standing.jobs.taken(beat.results)
+            standing.jobs.accept(answer.jobs)
+        if answer.inventory:
+            await self._send_inventory(connection)
+
+    async def _register(self, connection: IConnection) -> None:
+        """Register; a node that does not lead may not be able to, and is asked again with the next beat."""
+        try:
+            answer = await connection.call(await self._standing.register(), CALL_TIMEOUT)
+        except NotLeader:
+            self._registered = self._standing.number != 0
+            return
+        if not isinstance(answer, Registered):
+            raise Disconnected(f"metadata answered a registration with {type(answer).__name__}")
+        self._standing.registered(answer)
+        self._registered = True
+        if answer.inventory:
+            await self._send_inventory(connection)
+
+    async def _send_inventory(self, connection: IConnection) -> None:
+        """All pages; each is as of the number when it was made (S06)."""
+        store = self._standing.store
+        after = b"\0" * 12
+        first = True
+        while first or after != b"\xff" * 12:
+            replicas, upto = store.index.page(b"" if first else after, PAGE)
+            page = Inventory(
+                self._standing.number, self._standing.who.incarnation, store.number, after, upto, tuple(replicas)
+            )
+            taken = await connection.call(page, CALL_TIMEOUT)
+            if isinstance(taken, InventoryTaken) and taken.unknown:
+                _log.info("metadata has no record of {count} replicas here: they are kept", count=taken.unknown)
+            after, first = upto, False

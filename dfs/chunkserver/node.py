@@ -1,0 +1,223 @@
+"""The whole chunk server: opens its folder, listens, reports; drains and stops.
+
+Order of a start: lock and identity of the folder, the store's validation, the port,
+then the reports to metadata: nobody hears of this node before it can serve.  Order of a
+stop: no more puts, what runs may end, connections closed, the lock given back last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from dfs.chunkserver.clustertime import ClusterClock
+from dfs.chunkserver.commit import CommitBatcher
+from dfs.chunkserver.config import ChunkServerConfig
+from dfs.chunkserver.copying import Worker
+from dfs.chunkserver.errors import RefusedStart
+from dfs.chunkserver.get import Gets
+from dfs.chunkserver.heartbeat import Reporter, Self, Standing
+from dfs.chunkserver.identity import FolderIdentity, OpenFolder, claim, open_folder
+from dfs.chunkserver.jobs import Jobs
+from dfs.chunkserver.layout import Layout
+from dfs.chunkserver.put import Surroundings
+from dfs.chunkserver.service import ChunkService
+from dfs.chunkserver.store import ChunkStore
+from dfs.chunkserver.writing import WriteRules
+from dfs.disk.interfaces import IDisk
+from dfs.protocol.errors import DFSError
+from dfs.protocol.interfaces import Identity
+from dfs.protocol.leader import LeaderCaller
+from dfs.protocol.link import Link
+from dfs.protocol.listen import ServerFactory
+from dfs.protocol.messages import ReportCorrupt
+from dfs.protocol.pool import BulkPool
+from dfs.protocol.trust import KeyRing
+from dfs.protocol.values import ChunkRef, Purpose, Role, cluster_id_of
+from dfs.runtime.interfaces import Runtime
+from dfs.runtime.timeout import deadline
+
+_log = Logger()
+
+CONNECTIONS = 128
+"""Bulk connections to one peer: more than puts and copies together, so that none waits for another's end
+(two servers that wait for each other's connections would stand still)."""
+
+CALL_TIMEOUT = 5.0
+CALL_PATIENCE = 30.0
+
+DRAIN = 10.0
+"""Seconds that transfers in progress get to end when the server stops."""
+
+
+class ChunkServer(Service):
+    """One chunk server.
+
+    :ivar ready: fires once it serves; fails with RefusedStart.
+    :param on_fatal: called once with a sentence when it cannot start or go on; the process had better end.
+    """
+
+    def __init__(
+        self, config: ChunkServerConfig, runtime: Runtime, disk: IDisk, on_fatal: Callable[[str], None] | None = None
+    ) -> None:
+        self.config, self.runtime, self.disk = config, runtime, disk
+        self.ready: Deferred[ChunkServer] = Deferred()
+        self.on_fatal = on_fatal
+        self.cluster = cluster_id_of(config.key)
+        self.clock = ClusterClock()
+        self.store: ChunkStore | None = None
+        self.service: ChunkService | None = None
+        self.port: IListeningPort | None = None
+        self._folder: OpenFolder | None = None
+        self._factory: ServerFactory | None = None
+        self._leader: LeaderCaller | None = None
+        self._pool: BulkPool | None = None
+        self._jobs: Jobs | None = None
+        self._links: list[Link] = []
+        self._reporters: list[Reporter] = []
+        self._starting: Deferred[None] | None = None
+
+    # ---- start ------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._starting = Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            identity = await self._open()
+            await self._build(identity)
+        except RefusedStart as error:
+            _log.critical("{node} does not start: {error}", node=self.config.node, error=error)
+            self.ready.errback(error)
+            if self.on_fatal is not None:
+                self.on_fatal(str(error))
+            return
+        if self.running:
+            for reporter in self._reporters:
+                reporter.start()
+            self.ready.callback(self)
+
+    async def _open(self) -> FolderIdentity:
+        """The folder is ours, validated, and its store open."""
+        config, threads = self.config, self.runtime.threads
+        self._folder = await threads.run(open_folder, self.disk, config.data, config.node, self.cluster)
+        identity = self._folder.identity
+        if identity is None:
+            incarnation = self.runtime.entropy(16)
+            identity = await threads.run(claim, self.disk, self._folder, config.node, self.cluster, incarnation)
+        layout = Layout(config.data, self.cluster)
+        store = ChunkStore(self.runtime, self.disk, layout, config.node, WriteRules(config.reserve, config.durable))
+        try:
+            report = await store.open()
+        except DFSError as error:
+            raise RefusedStart(f"{config.data} cannot be used: {error}") from error
+        _log.info(
+            "{node} holds {replicas} replicas ({cleaned} unfinished writes removed, {aside} files set aside now)",
+            node=config.node,
+            replicas=report.replicas,
+            cleaned=report.cleaned,
+            aside=report.set_aside,
+        )
+        self.store = store
+        return identity
+
+    async def _build(self, folder: FolderIdentity) -> None:
+        """Wire everything up and listen.  Raises RefusedStart when the port is taken."""
+        config, runtime, store = self.config, self.runtime, self.store
+        assert store is not None
+        identity = Identity(Role.CHUNK, config.node, self.cluster, folder.incarnation, config.key)
+        self._leader = LeaderCaller(runtime, identity, config.meta)
+        self._pool = BulkPool(runtime, identity, CONNECTIONS, self.cluster_time_ms)
+        batcher = CommitBatcher(self._ask_leader)
+        around = Surroundings(runtime, config.node, store, self._pool, batcher.commit, batcher.add)
+        keys = KeyRing(config.key, self.cluster)
+        gets = Gets(runtime.reactor, store, self._report_corrupt)
+        service = self.service = ChunkService(around, keys, self.clock, gets)
+        worker = Worker(runtime, config.node, store, self._pool, keys, self.clock, lambda: standing.number)
+        jobs = self._jobs = Jobs(worker.perform, config.copies, self._kick)
+        who = Self(config.node, config.advertise, folder.incarnation, runtime.entropy(16), config.rack)
+        standing = Standing(runtime, who, store, jobs, self.clock, lambda: service.streams)
+        self._factory = ServerFactory(runtime, identity, service, self.cluster_time_ms)
+        await self._listen(self._factory)
+        for address in config.meta:
+            link = Link(runtime, address, identity, Purpose.CONTROL, cluster_time=self.cluster_time_ms)
+            link.startService()
+            self._links.append(link)
+            self._reporters.append(Reporter(standing, link))
+
+    async def _listen(self, factory: ServerFactory) -> None:
+        endpoint: Any = serverFromString(self.runtime.reactor, self.config.listen)
+        try:
+            self.port = await endpoint.listen(factory)
+        except CannotListenError as error:
+            raise RefusedStart(
+                f"{self.config.listen} cannot be listened on ({error.socketError}): is another node running there?"
+            ) from error
+
+    def cluster_time_ms(self) -> int:
+        """Our estimate, for Hello."""
+        return self.clock.now_ms(self.runtime.reactor.seconds())
+
+    def _ask_leader(self, request: object) -> Deferred[object]:
+        assert self._leader is not None
+        return self._leader.call(request, CALL_TIMEOUT, CALL_PATIENCE)
+
+    def _kick(self) -> None:
+        for reporter in self._reporters:
+            reporter.kick()
+
+    def _report_corrupt(self, ref: ChunkRef) -> None:
+        """Metadata had better know at once; if this word is lost, the next inventory tells."""
+        report = ReportCorrupt(ref.file_id, ref.index, ref.generation, self.config.node)
+        self._last_report = self._ask_leader(report).addErrback(
+            lambda failure: _log.info("a corrupt replica was not reported: {error}", error=failure.value)
+        )
+
+    # ---- stop -------------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._starting is not None:
+            await self._starting
+        if self.port is not None:
+            await self._closed(self.port)
+        if self.service is not None:
+            await self._drained(self.service)
+        for reporter in self._reporters:
+            reporter.stop()
+        for link in self._links:
+            link.stopService()
+        if self._jobs is not None:
+            self._jobs.stop()
+        if self._factory is not None:
+            self._factory.stop()
+        if self._pool is not None:
+            await self._pool.stop()
+        if self._leader is not None:
+            await self._leader.stop()
+        if self._folder is not None:
+            self._folder.lock.release()
+
+    async def _closed(self, port: IListeningPort) -> None:
+        stopping: Any = port.stopListening()
+        if stopping is not None:
+            await stopping
+
+    async def _drained(self, service: ChunkService) -> None:
+        """Give what runs a while to end; clients of what does not retry elsewhere."""
+        running: Deferred[Any] = DeferredList(service.drain())
+        try:
+            await deadline(running, DRAIN, self.runtime.reactor, "draining")
+        except Exception as error:  # noqa: BLE001 - a stop goes on
+            _log.info("not all transfers ended: {error}", error=error)

@@ -1,0 +1,100 @@
+"""A replica going out: read on a thread, verified, written as fast as the transport drains.
+
+One engine for reads (GetChunk) and copies (repair).  At most two reads of 1 MiB are in
+memory: the one being written and the next one, besides the transport's own buffer.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from dfs.chunkserver.reading import READ, Digest
+from dfs.chunkserver.store import Reading
+from dfs.protocol.errors import Cancelled, DFSError
+from dfs.protocol.interfaces import Block, IOutgoingStream
+
+
+@implementer(IPushProducer)
+class Sender:
+    """Writes the pieces from ``start`` to ``end`` (whole pieces) of an open replica to a stream.
+
+    :param digest: hashes what is sent, or None.
+    """
+
+    def __init__(
+        self, reading: Reading, stream: IOutgoingStream, start: int, end: int, digest: Digest | None = None
+    ) -> None:
+        self._reading, self._stream = reading, stream
+        self._next, self._end, self._digest = start, end, digest
+        self._paused = False
+        self._stopped = False
+        self._wake: Deferred[None] | None = None
+        self._ahead: Deferred[list[Block]] | None = None
+
+    async def run(self) -> None:
+        """Send all blocks; the caller ends or aborts the stream and closes the reading.
+        Raises Cancelled after :meth:`stopProducing`, ReplicaCorrupt, DiskFailed."""
+        self._stream.register_producer(self)
+        try:
+            while self._next < self._end or self._ahead is not None:
+                blocks = await self._read()
+                for block in blocks:
+                    await self._ready()
+                    self._stream.write(block)
+            await self._ready()
+        finally:
+            self._stream.unregister_producer()
+            await self._settle()
+
+    async def _read(self) -> list[Block]:
+        """The next blocks, and begin to read those after them."""
+        if self._ahead is None:
+            self._read_ahead()
+        ahead, self._ahead = self._ahead, None
+        assert ahead is not None
+        blocks = await ahead
+        if self._next < self._end:
+            self._read_ahead()
+        return blocks
+
+    def _read_ahead(self) -> None:
+        length = min(READ, self._end - self._next)
+        self._ahead = Deferred.fromCoroutine(self._reading.read(self._next, length, self._digest))
+        self._next += length
+
+    async def _settle(self) -> None:
+        """The file may be closed only when no thread reads it."""
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            try:
+                await ahead
+            except DFSError:
+                return  # whoever stopped us has the reason that counts
+
+    async def _ready(self) -> None:
+        while self._paused and not self._stopped:
+            self._wake = Deferred()
+            await self._wake
+        if self._stopped:
+            raise Cancelled("the receiver is gone")
+
+    def pauseProducing(self) -> None:
+        """The transport is full."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """The transport has drained."""
+        self._paused = False
+        self._kick()
+
+    def stopProducing(self) -> None:
+        """The receiver is gone, or wants no more."""
+        self._stopped = True
+        self._kick()
+
+    def _kick(self) -> None:
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            wake.callback(None)

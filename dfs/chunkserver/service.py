@@ -1,0 +1,127 @@
+"""What a chunk server answers: puts, gets, verifies; everything else is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from dfs.chunkserver.clustertime import ClusterClock
+from dfs.chunkserver.get import Gets
+from dfs.chunkserver.put import Put, Surroundings
+from dfs.chunkserver.tree import check_tree
+from dfs.protocol.errors import BadRequest, Busy, Forbidden, Unavailable, UnknownRequest, WrongCluster
+from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IOutgoingStream, IService
+from dfs.protocol.messages import GetChunk, PutChunk, Verified, VerifyChunk
+from dfs.protocol.trust import KeyRing
+from dfs.protocol.values import MAX_CHUNK_SIZE, ChunkRef, GrantKind, Role
+
+MOST_PUTS = 64
+"""Chunks coming in at once; see :mod:`dfs.chunkserver.put` for the memory of one."""
+
+MOST_VERIFIES = 2
+"""Whole replicas re-read at once on request."""
+
+
+@implementer(IService)
+class ChunkService:
+    """The service behind a chunk server's port."""
+
+    def __init__(self, around: Surroundings, keys: KeyRing, clock: ClusterClock, gets: Gets) -> None:
+        self._around, self._keys, self._clock, self._gets = around, keys, clock, gets
+        self._puts: set[Put] = set()
+        self._verifies = 0
+        self._draining = False
+
+    @property
+    def streams(self) -> int:
+        """Transfers in progress."""
+        return len(self._puts) + len(self._gets)
+
+    def drain(self) -> list[Deferred[None]]:
+        """Take no more puts; fires for each that is in progress when nothing of it runs."""
+        self._draining = True
+        return [put.finished for put in self._puts]
+
+    def connected(self, connection: IConnection) -> None:
+        """Nothing is kept for a connection."""
+
+    def disconnected(self, connection: IConnection) -> None:
+        """Its streams are told by the connection."""
+
+    def handle(self, connection: IConnection, request: object) -> Deferred[object]:
+        """Answer VerifyChunk."""
+        return shielded(self._verify(request))
+
+    async def _verify(self, request: object) -> object:
+        if not isinstance(request, VerifyChunk):
+            raise UnknownRequest(f"a chunk server does not answer {type(request).__name__}")
+        if self._verifies >= MOST_VERIFIES:
+            raise Busy(f"{self._around.node} verifies {MOST_VERIFIES} replicas already")
+        self._verifies += 1
+        try:
+            footer = await self._around.store.verify(ChunkRef(request.file_id, request.index, request.generation))
+        finally:
+            self._verifies -= 1
+        return Verified(footer.length, footer.sha256)
+
+    def put_opened(
+        self, connection: IConnection, request: object, stream: IIncomingStream
+    ) -> tuple[IBlockSink, Deferred[object]]:
+        """Check the request, the grant and the limits, then receive.  Raises DFSError."""
+        assert isinstance(request, PutChunk)
+        self._check_put(connection, request)
+        put = Put(self._around, request, stream)
+        self._puts.add(put)
+        put.finished.addCallback(lambda _: self._puts.discard(put))  # type: ignore[unused-awaitable]
+        return put, put.answer
+
+    def _check_put(self, connection: IConnection, request: PutChunk) -> None:
+        node = self._around.node
+        if self._draining:
+            raise Unavailable(f"{node} is stopping", nodes=(node,))
+        check_tree(request.targets, request.quorum)
+        if request.targets[0].name != node:
+            raise WrongCluster(f"this is {node}, not {request.targets[0].name}")
+        if not 0 < request.limit <= MAX_CHUNK_SIZE or (request.length is not None and request.length > request.limit):
+            raise BadRequest(f"a chunk has at most {MAX_CHUNK_SIZE} bytes, and no more than its limit")
+        self._check_grant(connection, request)
+        if len(self._puts) >= MOST_PUTS:
+            raise Busy(f"{node} receives {MOST_PUTS} chunks already", nodes=(node,))
+        self._around.store.check_writable()
+
+    def _check_grant(self, connection: IConnection, request: PutChunk) -> None:
+        """A copy comes from a chunk server that proved the key; a put from anybody with metadata's leave."""
+        kind = request.grant.kind
+        if kind == GrantKind.COPY:
+            if request.commit or not connection.peer.trusted or connection.peer.role != Role.CHUNK:
+                raise Forbidden("a copy comes from a chunk server of this cluster")
+        elif kind != GrantKind.PUT:
+            raise Forbidden("this grant is not for writing")
+        if not self._clock.known:
+            raise Busy(f"{self._around.node} has not reached the metadata nodes yet", nodes=(self._around.node,))
+        now_ms = self._clock.now_ms(self._around.runtime.reactor.seconds())
+        self._keys.check(request.grant, kind, request.file_id, request.index, request.generation, now_ms)
+
+    def get_opened(self, connection: IConnection, request: object, stream: IOutgoingStream) -> Deferred[object]:
+        """The head; the blocks follow."""
+        assert isinstance(request, GetChunk)
+        return shielded(self._gets.open(request, stream))
+
+    def message_received(self, connection: IConnection, payload: bytes) -> None:
+        """Chunk servers exchange no one-way messages."""
+
+
+def shielded(work: Coroutine[Any, Any, object]) -> Deferred[object]:
+    """The result of ``work``.  Cancelling gives up the result, not the work: a thread may be in a file, and
+    only the work itself knows what to close."""
+    result: Deferred[object] = Deferred(lambda _: None)
+
+    def forward(outcome: object) -> None:
+        if not result.called:
+            result.callback(outcome)  # a Failure makes it an errback
+
+    result.work = Deferred.fromCoroutine(work).addBoth(forward)  # type: ignore[attr-defined]
+    return result
