@@ -41,6 +41,9 @@ _log = Logger()
 class SimulatedClient(Client):
     """Twisted's client transport over a simulated socket."""
 
+    def __init__(self, host: str, port: int, bindAddress: None, connector: SimulatedConnector, reactor: Any) -> None:
+        super().__init__(host, port, bindAddress, connector, reactor)  # type: ignore[no-untyped-call]
+
     def createInternetSocket(self) -> SimulatedSocket:
         reactor: SimulatedReactor = self.connector.reactor
         address = (reactor.ip, reactor.network.free_port(reactor.ip))

@@ -278,7 +278,7 @@ class FaultTests(SynchronousTestCase):
         self.disk.open("/d/f").close()
 
     def test_rot_survives_everything(self) -> None:
-        """A flipped bit is read without an error and stays over a crash (S13)."""
+        """A flipped bit is read without an error and stays over a crash."""
         put(self.disk, "/d/f", b"abc")
         self.disk.flip_bits("/d/f", 1, 0x80)
         self.disk.crash(Random(1))
