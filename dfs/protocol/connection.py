@@ -25,7 +25,7 @@ from dfs.protocol import wire
 from dfs.protocol.errors import BadRequest, DFSError, Disconnected, Forbidden, UnknownRequest
 from dfs.protocol.failures import decode_error
 from dfs.protocol.frames import Frame, FrameDecoder, FrameType, encode_frame
-from dfs.protocol.hello import Established, Handshake
+from dfs.protocol.hello import UNKNOWN, Established, Handshake
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IPut, IService, PeerInfo
 from dfs.protocol.keepalive import KeepAlive
 from dfs.protocol.limits import (
@@ -157,7 +157,7 @@ class Connection(Protocol):
         self.peer = PeerInfo(
             role, theirs.name, theirs.purpose, theirs.incarnation, established.trusted, self._address()
         )
-        self.cluster = theirs.cluster
+        self.cluster = b"" if theirs.cluster == UNKNOWN else theirs.cluster
         self.cluster_time_ms = theirs.cluster_time_ms
         bulk = theirs.purpose is Purpose.BULK
         self._slot = StreamSlot(self._port, self._asked, self._served, bulk, self._dialer)

@@ -58,7 +58,7 @@ MAGIC = b"DFS1"
 MIN_VERSION = 1
 MAX_VERSION = VERSION
 NONCE_LENGTH = 32
-_UNKNOWN = bytes(16)
+UNKNOWN = bytes(16)
 
 
 @frozen
@@ -129,7 +129,7 @@ def check_version(theirs: Hello) -> int:
 
 def check_cluster(mine: Hello, theirs: Hello) -> None:
     """Raises WrongCluster when both know their cluster and it is not the same."""
-    if _UNKNOWN not in (mine.cluster, theirs.cluster) and mine.cluster != theirs.cluster:
+    if UNKNOWN not in (mine.cluster, theirs.cluster) and mine.cluster != theirs.cluster:
         raise WrongCluster(
             f"{theirs.name or 'the peer'} belongs to cluster {theirs.cluster.hex()}, not to {mine.cluster.hex()}",
             hint="check the addresses; each cluster has its own nodes and folders",
@@ -162,8 +162,8 @@ class Handshake:
             purpose,
             bool(identity.key),
             nonce,
-            identity.cluster or _UNKNOWN,
-            identity.incarnation or _UNKNOWN,
+            identity.cluster or UNKNOWN,
+            identity.incarnation or UNKNOWN,
             cluster_time_ms,
             identity.name,
             expect,

@@ -97,7 +97,7 @@ class IOutgoingStream(Interface):
 
     def register_producer(producer: IPushProducer) -> None:
         """pauseProducing and resumeProducing are called as the transport fills and drains (high-water mark 1 MiB);
-        stopProducing when the connection is gone."""
+        stopProducing when the stream failed or the connection is gone."""
 
     def unregister_producer() -> None:
         """Idempotent."""
@@ -113,7 +113,7 @@ class IConnection(Interface):
     """One open connection that has finished Hello."""
 
     peer = Attribute("PeerInfo")
-    cluster = Attribute("The cluster id of the other side, 16 bytes.")
+    cluster = Attribute("The cluster id of the other side, 16 bytes, b\"\" when it does not know it yet.")
     cluster_time_ms = Attribute("The other side's cluster time at Hello, an int.")
     streaming = Attribute("True while a stream runs in either direction.")
 

@@ -68,13 +68,14 @@ class Link(Service):
         self._backoff = Backoff(full_jitter(runtime.random, FIRST_DELAY, MAX_DELAY))
         self._waiting: list[Deferred[IConnection]] = []
         self._loop: Deferred[None] | None = None
+        self._pause: Deferred[None] | None = None
 
     def startService(self) -> None:
-        super().startService()
+        Service.startService(self)
         self._loop = Deferred.fromCoroutine(self._run()).addErrback(self._ended)
 
     def stopService(self) -> None:
-        super().stopService()
+        Service.stopService(self)
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.cancel()
@@ -98,8 +99,6 @@ class Link(Service):
         """The other side is known to be there again: do not wait longer."""
         if self._pause is not None and not self._pause.called:
             self._pause.callback(None)
-
-    _pause: Deferred[None] | None = None
 
     def _ended(self, failure: Any) -> None:
         if not failure.check(CancelledError):

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from attrs import Factory, define
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.python.failure import Failure
 
 from dfs.protocol.dial import connect, no_time
@@ -134,11 +134,13 @@ class BulkPool:
         elif place.count == 0 and not place.waiting:
             self._places.pop(key, None)
 
-    def stop(self) -> None:
-        """Close all; those that wait fail."""
+    def stop(self) -> Deferred[None]:
+        """Close all; those that wait fail.  Fires when all are closed."""
         self._stopped = True
         for place in list(self._places.values()):
             while place.waiting:
                 place.waiting.popleft().errback(Disconnected("the pool of connections was stopped"))
-        for connection in list(self._keys):
+        closing = [connection.when_closed() for connection in self._watching]
+        for connection in list(self._watching):
             connection.close()
+        return DeferredList(closing).addCallback(lambda results: None)

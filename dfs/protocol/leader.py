@@ -1,0 +1,222 @@
+"""Asks whichever metadata node leads, for as long as there is hope.
+
+Requests to metadata are exactly-once or idempotent, so a lost answer is asked
+for again.  Where an error's advice is to retry or to go elsewhere this does so, along the
+hints of NotLeader, with a short seeded back-off, until ``patience`` seconds have passed.
+Then one sentence names what was tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.python.failure import Failure
+
+from dfs.protocol.controls import ControlConnections
+from dfs.protocol.errors import (
+    Advice,
+    BadRequest,
+    Cancelled,
+    DeadlinePassed,
+    DFSError,
+    Disconnected,
+    Forbidden,
+    NotLeader,
+    Unavailable,
+    VersionMismatch,
+    WrongCluster,
+)
+from dfs.protocol.interfaces import Identity, IService
+from dfs.protocol.messages import GetStatus
+from dfs.runtime.backoff import Backoff, full_jitter
+from dfs.runtime.interfaces import Runtime
+
+FIRST_DELAY = 0.05
+MAX_DELAY = 0.4
+CONNECT_TIMEOUT = 2.0
+MAX_HINTS = 16  # addresses learned from hints
+MAX_REDIRECTS = 3  # hints followed at once, one after the other; then with a delay
+
+_REFUSALS = (Forbidden, WrongCluster, VersionMismatch, BadRequest)
+_LEAVE = (Disconnected, DeadlinePassed, Unavailable)
+
+
+class Route:
+    """Where to ask next.  Pure.
+
+    :ivar leader: the address that is taken for the leader's, "" when there is no reason to prefer one.
+    """
+
+    def __init__(self, addresses: Sequence[str], first: int) -> None:
+        self.leader = ""
+        self._addresses = tuple(addresses)
+        self._hinted: tuple[str, ...] = ()
+        self._turn = first
+
+    def next_address(self) -> str:
+        """The leader's, else the next in turn."""
+        if self.leader:
+            return self.leader
+        known = self._addresses + self._hinted
+        if not known:
+            raise BadRequest("no address of a metadata server was given", hint="name one with --meta or DFS_META")
+        self._turn += 1
+        return known[self._turn % len(known)]
+
+    def leave(self, address: str) -> None:
+        """This one does not lead, as far as we know."""
+        if self.leader == address:
+            self.leader = ""
+
+    def follow(self, hint: str) -> None:
+        """This one may lead."""
+        self.leader = hint
+        if hint not in self._addresses and hint not in self._hinted:
+            self._hinted = (*self._hinted, hint)[-MAX_HINTS:]
+
+
+class Attempts:
+    """What one call has tried, and what follows from it.  Pure."""
+
+    def __init__(self, route: Route, addresses: Sequence[str]) -> None:
+        self._route = route
+        self._addresses = tuple(addresses)
+        self._errors: dict[str, DFSError] = {}
+        self._refused: set[str] = set()
+        self._redirects = 0
+
+    def not_connected(self, address: str, error: DFSError) -> None:
+        """``address`` was not reached.  Raises the error when every address that was given refuses us."""
+        self._errors[address] = error
+        self._route.leave(address)
+        if isinstance(error, _REFUSALS):
+            self._refused.add(address)
+            if self._refused.issuperset(self._addresses):
+                raise error
+        else:
+            self._refused.discard(address)
+
+    def failed(self, address: str, error: DFSError) -> bool:
+        """``address`` answered with an error, or not at all: whether to go on at once.  Raises what is final."""
+        self._errors[address] = error
+        if isinstance(error, NotLeader):
+            self._route.leave(address)
+            if not error.leader or error.leader == address:
+                return False
+            self._route.follow(error.leader)
+            self._redirects += 1
+            return self._redirects <= MAX_REDIRECTS
+        if error.advice is Advice.FAIL:
+            raise error
+        if error.advice is Advice.ELSEWHERE or isinstance(error, _LEAVE):
+            self._route.leave(address)
+        return False
+
+    def give_up(self, patience: float) -> Unavailable:
+        """The error that names what was tried."""
+        tried = "; ".join(f"{address}: {error.message}" for address, error in self._errors.items())
+        return Unavailable(
+            f"no metadata server did it within {patience:g} s ({tried or 'none was reached'})",
+            hint="check that a majority of the metadata servers run, and the addresses given",
+            nodes=tuple(self._errors),
+        )
+
+
+class LeaderCaller:
+    """Calls to the leader of the metadata nodes at ``addresses``."""
+
+    def __init__(
+        self, runtime: Runtime, identity: Identity, addresses: Sequence[str], service: IService | None = None
+    ) -> None:
+        self._runtime = runtime
+        self._addresses = tuple(addresses)
+        self._route = Route(addresses, int(runtime.random.random() * max(1, len(addresses))))
+        self._connections = ControlConnections(runtime, identity, service)
+        self._running: set[Deferred[object]] = set()
+        self._stopped = False
+
+    @property
+    def cluster(self) -> bytes:
+        """The cluster id that was learned, b"" before."""
+        return self._connections.cluster
+
+    @property
+    def leader(self) -> str:
+        """The address that is taken for the leader's, "" when there is no reason to prefer one."""
+        return self._route.leader
+
+    @property
+    def identity(self) -> Identity:
+        """What we say of ourselves on connections made from now on."""
+        return self._connections.identity
+
+    @identity.setter
+    def identity(self, identity: Identity) -> None:
+        self._connections.identity = identity
+
+    def cluster_time_ms(self) -> int:
+        """Cluster time by the latest Hello and our own monotonic clock since; 0 before the first."""
+        return self._connections.cluster_time_ms()
+
+    def call(self, request: object, timeout: float = 5.0, patience: float = 30.0) -> Deferred[object]:
+        """Ask; each try has ``timeout`` seconds.  Fails with the error of the answer when its advice is to fail, else
+        with Unavailable after ``patience`` seconds.  Cancelling gives up (Cancelled)."""
+        if self._stopped:
+            return fail(Disconnected("the caller of the metadata servers was stopped"))
+        running = Deferred.fromCoroutine(self._call(request, timeout, patience))
+        if not running.called:
+            self._running.add(running)
+        return running.addBoth(self._ended, running)
+
+    def _ended(self, result: object, running: Deferred[object]) -> object:
+        self._running.discard(running)
+        if isinstance(result, Failure) and result.check(CancelledError):
+            return Failure(Cancelled("the caller gave up"))
+        return result
+
+    def stop(self) -> Deferred[None]:
+        """Give every call up and close all connections; fires when they are closed."""
+        self._stopped = True
+        for running in list(self._running):
+            running.cancel()
+        return self._connections.stop()
+
+    async def _call(self, request: object, timeout: float, patience: float) -> object:
+        seconds = self._runtime.reactor.seconds
+        deadline = seconds() + patience
+        backoff = Backoff(full_jitter(self._runtime.random, FIRST_DELAY, MAX_DELAY))
+        attempts = Attempts(self._route, self._addresses)
+        while True:
+            address = self._route.next_address()
+            each = min(timeout, max(deadline - seconds(), 0.1))
+            at_once = False
+            try:
+                connection = await self._connections.get(address, min(each, CONNECT_TIMEOUT))
+            except DFSError as error:
+                attempts.not_connected(address, error)
+            else:
+                try:
+                    answer = await connection.call(request, each)
+                except DFSError as error:
+                    if isinstance(error, Disconnected):
+                        self._connections.drop(connection, address)
+                    at_once = attempts.failed(address, error)
+                else:
+                    if not isinstance(request, GetStatus):  # which any node answers
+                        self._route.follow(address)
+                    return answer
+            delay = 0.0 if at_once else backoff.next_delay()
+            if seconds() + delay >= deadline:
+                raise attempts.give_up(patience)
+            if delay:
+                await self._sleep(delay)
+
+    async def _sleep(self, delay: float) -> None:
+        pause: Deferred[None] = Deferred()
+        timer = self._runtime.reactor.callLater(delay, pause.callback, None)
+        try:
+            await pause
+        finally:
+            if timer.active():
+                timer.cancel()
