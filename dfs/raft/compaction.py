@@ -18,6 +18,7 @@ from dfs.raft.completion import when
 from dfs.raft.core import RaftCore
 from dfs.raft.core.types import SnapshotMark
 from dfs.raft.node_config import NodeConfig
+from dfs.raft.segment import NoSpace
 from dfs.raft.storage import LogStorage
 from dfs.raft.storage_lane import StorageLane
 
@@ -108,4 +109,11 @@ class Compactor:
             self._busy = False
 
     def _watch(self, done: Deferred[Any]) -> None:
-        when(done, lambda _: None, lambda failure: None if self._lane.stopped else self._failed(failure))
+        when(done, lambda _: None, self._ended)
+
+    def _ended(self, failure: Failure) -> None:
+        """A full disk is not final here: no commit marker is written until there is room."""
+        if failure.check(NoSpace) is not None:
+            self._marked = self._storage.commit_index
+        elif not self._lane.stopped:
+            self._failed(failure)

@@ -46,7 +46,8 @@ class Opened:
                 commit=self.storage.commit_index,
             )
         except (CoreHalted, CodecError) as error:
-            raise StorageCorrupt(f"what this member has on disk contradicts itself: {error}. Keep it for study.") from error
+            reason = f"what this member has on disk contradicts itself: {error}. Keep the folder for inspection."
+            raise StorageCorrupt(reason) from error
 
 
 async def open_member(
