@@ -93,7 +93,7 @@ class StorageLaneTests(SynchronousTestCase):
         self.clock, self.lane = Clock(), FakeLane()
         self.events: list[Any] = []
         self.writes = StorageLane(
-            self.lane,
+            self.lane,  # type: ignore[arg-type]
             FakeStorage(),  # type: ignore[arg-type]
             self.clock,
             lambda found: self.events.append(found.number),
@@ -322,7 +322,8 @@ class SpanTests(SynchronousTestCase):
         """For random appends, cuts and compactions each live entry is found where it was last written, no other is."""
         for seed in range(30):
             chance = random.Random(seed)
-            spans, model = SpanIndex(), {}
+            spans = SpanIndex()
+            model: dict[int, tuple[int, int]] = {}
             base, last, offset, sequence = 0, 0, 512, 1
             for _ in range(60):
                 if chance.random() < 0.15:
