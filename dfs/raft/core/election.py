@@ -39,7 +39,7 @@ def campaign(s: State) -> None:
     _tally(s)
 
 
-def _elect(s: State) -> None:
+def elect(s: State) -> None:
     """A majority would vote for this member: take the next term.  Its own vote counts once durable (R02)."""
     s.term += 1
     s.vote, s.role, s.votes = s.me, Role.CANDIDATE, {}
@@ -96,7 +96,7 @@ def _tally(s: State) -> None:
     if sum(s.votes.values()) < s.configuration.quorum:
         return
     if s.role is Role.PRE_CANDIDATE:
-        _elect(s)
+        elect(s)
         return
     s.role, s.leader, s.votes = Role.LEADER, s.me, {}
     s.trace(f"leads term {s.term}")

@@ -43,8 +43,8 @@ class Packet:
 class Disk:
     """What survives a crash: ``entries`` follow ``boundary``."""
 
-    hard: HardState = HardState()
-    boundary: SnapshotMark = SnapshotMark(0, 0)
+    hard: HardState = field(factory=HardState)
+    boundary: SnapshotMark = field(factory=lambda: SnapshotMark(0, 0))
     entries: list[Entry] = field(factory=list)
 
     def write(self, ready: Ready) -> None:
@@ -95,7 +95,7 @@ class Disk:
 @define
 class Node:
     """One member: its core while it runs, its disk, its state machine (all applied entries, the first
-    ``durable`` of them for good)."""
+    ``durable`` of them for good).  ``key`` is where a search notes the fingerprint of a node at rest."""
 
     name: str
     disk: Disk = field(factory=Disk)
@@ -104,6 +104,13 @@ class Node:
     applied: list[Entry] = field(factory=list)
     durable: int = 0
     events: list[Any] = field(factory=list)
+    key: int | None = None
+
+    def copy(self) -> Node:
+        """An independent copy."""
+        disk = Disk(self.disk.hard, self.disk.boundary, self.disk.entries.copy())
+        core = self.core.copy() if self.core is not None else None
+        return Node(self.name, disk, core, self.pending.copy(), self.applied.copy(), self.durable, self.events.copy())
 
 
 class Cluster:
@@ -129,6 +136,15 @@ class Cluster:
         self.tail = 1000
         for name in self.nodes:
             self.restart(name)
+
+    def copy(self, touched: str) -> Cluster:
+        """A copy for a search that branches: only ``touched`` may be acted on, the others are shared."""
+        other = Cluster.__new__(Cluster)
+        other.__dict__.update(self.__dict__)
+        other.network = self.network.copy()
+        other.invariants = self.invariants.copy()
+        other.nodes = {**self.nodes, touched: self.nodes[touched].copy()}
+        return other
 
     # Inputs
 

@@ -30,6 +30,7 @@ class Invariants:
         self.leaders: dict[int, str] = {}
         self.entries: dict[tuple[int, int], Entry] = {}
         self.committed: dict[int, Entry] = {}
+        self.committed_in: dict[int, int] = {}  # the term of whoever first knew it
         self.last_committed = 0  # the highest commit index that anybody knew of
         self.votes: dict[tuple[str, int], str] = {}
         self.durable: dict[str, HardState] = {}
@@ -127,7 +128,8 @@ class Invariants:
 
     def _check_complete(self, name: str, core: RaftCore) -> None:
         for index, entry in self.committed.items():
-            if index > core.state.log.boundary.index:
+            # A leader of an older term, elected by late votes, can do no harm and need not have it.
+            if index > core.state.log.boundary.index and self.committed_in[index] < core.term:
                 found = core.term_at(index)
                 assert found == entry.term, f"leader completeness: {name} leads without {index}/{entry.term}"
 
@@ -141,6 +143,7 @@ class Invariants:
         for index in range(max(former, log.boundary.index) + 1, commit + 1):
             entry = self.entries[index, core.term_at(index) or 0]
             known = self.committed.setdefault(index, entry)
+            self.committed_in.setdefault(index, core.term)
             assert known == entry, f"state-machine safety: {name} commits another entry at {index}"
         if commit > self.last_committed:
             self.last_committed = commit

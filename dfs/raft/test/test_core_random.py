@@ -149,8 +149,8 @@ class Chaos:
 
     def _rebel(self) -> None:
         """Everyone stops insisting on the leader, and somebody campaigns."""
-        for name in self.cluster.alive():
-            self.cluster.do(name, "stalled", self.cluster.config.election_ticks)
+        for member in self.cluster.alive():
+            self.cluster.do(member, "stalled", self.cluster.config.election_ticks)
         if (name := self._somebody()) is not None:
             self.cluster.do(name, "campaign")
 
