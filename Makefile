@@ -42,7 +42,7 @@ planted: setup
 	@$(RUN) tools/planted.py
 
 bench: setup
-	@$(RUN) bench/run.py
+	@$(RUN) -m bench.run
 
 clean:
 	rm -rf .build build dist _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,83 @@
+"""A local cluster for a benchmark: started by the command, measured from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+TICKS = os.sysconf("SC_CLK_TCK")
+DFS = [sys.executable, "-m", "dfs.cli.main"]
+
+
+def warm(gib: int = 2) -> None:
+    """Touch and free memory: a virtual machine gives idle pages back to its host, and the first touch is slow."""
+    block = bytearray(gib << 30)
+    for at in range(0, len(block), 4096):
+        block[at] = 1
+
+
+class LocalCluster:
+    """3 + 3 nodes in a temporary folder; use with ``with``."""
+
+    def __init__(self, meta: int = 3, chunks: int = 3, environment: dict[str, str] | None = None) -> None:
+        self._meta = meta
+        self._chunks = chunks
+        self.folder = tempfile.mkdtemp(prefix="dfs-bench-")
+        self.dir = os.path.join(self.folder, "cluster")
+        self._environment = {**os.environ, **(environment or {}), "DFS_STATE": os.path.join(self.folder, "state")}
+
+    def __enter__(self) -> LocalCluster:
+        try:
+            self.dfs("cluster", "up", "-m", str(self._meta), "-s", str(self._chunks))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run([*DFS, "cluster", "down", "--dir", self.dir], check=False, stdout=subprocess.DEVNULL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def dfs(self, *words: str) -> dict[str, Any]:
+        """Run the command with --json; its document."""
+        command = [*DFS, *words, "--dir", self.dir, "--json"]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"dfs {' '.join(words)} ended with {done.returncode}: {done.stderr}")
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Name, kind, address and pid of each node."""
+        found: list[dict[str, Any]] = self.dfs("cluster", "status")["nodes"]
+        return found
+
+    def meta(self) -> str:
+        """The metadata nodes' addresses, for the API."""
+        return ",".join(node["address"] for node in self.nodes() if node["kind"] == "meta")
+
+    def cpu_seconds(self) -> float:
+        """CPU time that all its processes have used so far."""
+        return sum(process_cpu(node["pid"]) for node in self.nodes() if node["pid"])
+
+    def resident(self) -> dict[str, int]:
+        """Bytes resident of each node."""
+        return {node["name"]: resident_bytes(node["pid"]) for node in self.nodes() if node["pid"]}
+
+
+def process_cpu(pid: int) -> float:
+    """User and system seconds of a process."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident set of a process."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,144 @@
+"""Metadata operations, small files and fail-over, driven through the Python API from one process."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from statistics import median
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+
+from bench.local import LocalCluster
+from dfs.client.api import Client, ClientOptions, connect
+from dfs.client.concurrency import gather, pause
+from dfs.protocol.errors import DFSError
+from dfs.runtime.clock import install_monotonic
+
+Operation = Callable[[int], Awaitable[Any]]
+
+
+def run_on_reactor(work: Callable[[Any], Any]) -> Any:
+    """Run one coroutine function on the global reactor, which can be run once in a process."""
+    reactor: Any = global_reactor
+    install_monotonic(reactor)
+    outcome: list[Any] = []
+
+    def begin() -> None:
+        running = Deferred.fromCoroutine(work(reactor))
+        ending = running.addBoth(outcome.append)
+        ending.addCallback(lambda _: reactor.stop())  # type: ignore[unused-awaitable]
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    result = outcome[0]
+    if hasattr(result, "raiseException"):
+        result.raiseException()
+    return result
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Of sorted or unsorted values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+async def timed(operation: Operation, count: int, at_once: int) -> dict[str, float]:
+    """``count`` operations, ``at_once`` in flight: operations a second, latency in ms."""
+    numbers = iter(range(count))
+    latencies: list[float] = []
+
+    async def worker() -> None:
+        for number in numbers:
+            began = time.perf_counter()
+            await operation(number)
+            latencies.append(time.perf_counter() - began)
+
+    began = time.perf_counter()
+    await gather(worker() for _ in range(at_once))
+    seconds = time.perf_counter() - began
+    return {
+        "per_second": count / seconds,
+        "p50_ms": 1000 * median(latencies),
+        "p99_ms": 1000 * percentile(latencies, 0.99),
+    }
+
+
+async def small_files(client: Client, count: int, at_once: int) -> dict[str, Any]:
+    """Files of 4 KiB up and down."""
+    bodies = [os.urandom(4096) for _ in range(16)]
+
+    async def upload(number: int) -> None:
+        await client.upload(io.BytesIO(bodies[number % 16]), f"small/{number}", parallel=1)
+
+    async def download(number: int) -> None:
+        file = await client.open(f"small/{number}")
+        if await file.read() != bodies[number % 16]:
+            raise AssertionError(f"small/{number} came back different")
+
+    return {"up": await timed(upload, count, at_once), "down": await timed(download, count, at_once)}
+
+
+async def operations(client: Client, counts: dict[int, int]) -> dict[str, Any]:
+    """Creates (an empty file: create and commit, two durable log entries), stats and list pages."""
+    found: dict[str, Any] = {}
+    for at_once, count in counts.items():
+
+        async def create(number: int, prefix: str = f"meta/{at_once}/") -> None:
+            await client.upload(io.BytesIO(b""), f"{prefix}{number}", parallel=1)
+
+        async def stat(number: int, prefix: str = f"meta/{at_once}/", count: int = count) -> None:
+            await client.stat(f"{prefix}{number % count}")
+
+        async def delete(number: int, prefix: str = f"meta/{at_once}/") -> None:
+            await client.delete(f"{prefix}{number}")
+
+        found[str(at_once)] = {
+            "create_and_commit": await timed(create, count, at_once),
+            "stat": await timed(stat, count, at_once),
+            "delete": await timed(delete, count, at_once),
+        }
+    return found
+
+
+async def fail_over(client: Client, cluster: LocalCluster, reactor: Any, rounds: int) -> dict[str, Any]:
+    """kill -9 of the leader to the next acknowledged write, in seconds."""
+    times = []
+    for number in range(rounds):
+        leader = cluster.dfs("status")["leader"]
+        pid = next(node["pid"] for node in cluster.nodes() if node["name"] == leader)
+        os.kill(pid, signal.SIGKILL)
+        killed = time.perf_counter()
+        attempt = 0
+        while True:
+            try:
+                await client.upload(io.BytesIO(b""), f"failover/{number}/{attempt}", parallel=1)
+                break
+            except DFSError:
+                attempt += 1
+        times.append(time.perf_counter() - killed)
+        cluster.dfs("cluster", "restart", leader)
+        await pause(reactor, 1.0)
+    return {"median_s": median(times), "worst_s": max(times), "all_s": times}
+
+
+def run(files: int, rounds: int, quick: bool) -> dict[str, Any]:
+    """All of it on one cluster."""
+    counts = {1: 100, 16: 400, 64: 800} if quick else {1: 500, 16: 2000, 64: 4000}
+    with LocalCluster() as cluster:
+
+        async def work(reactor: Any) -> dict[str, Any]:
+            options = ClientOptions(patience=30.0, state_folder=os.path.join(cluster.folder, "state"))
+            async with connect(cluster.meta(), reactor, options=options) as client:
+                found: dict[str, Any] = {"small_files": await small_files(client, files, 16)}
+                found["operations"] = await operations(client, counts)
+                found["resident"] = cluster.resident()
+                found["fail_over"] = await fail_over(client, cluster, reactor, rounds)
+                return found
+
+        result: dict[str, Any] = run_on_reactor(work)
+        return result
