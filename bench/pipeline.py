@@ -166,7 +166,7 @@ class Pipeline:
                     if index is None:
                         return
                     work(index, links, buffer)
-            except BaseException as failure:
+            except BaseException as failure:  # noqa: BLE001 - raised again by the thread that waits
                 failures.append(failure)
             finally:
                 for link in links:
