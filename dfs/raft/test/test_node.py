@@ -214,6 +214,28 @@ class CutTests(SynchronousTestCase):
             self.assertEqual(len(leader.store.now[1]), number + 1)
             self.assertLessEqual(index or 0, leader.store.now[0].index)
 
+    def test_stall(self) -> None:
+        """R11: a follower whose loop stood still longer than an election time-out does not campaign at once."""
+        cluster = Cluster()
+        cluster.propose(b"one")
+        leader = cluster.leader()
+        follower = next(m for m in cluster.members.values() if m is not leader)
+        cluster.world.run(0.2)
+        del cluster.sent[:]
+        node_of(follower)._tick(25)
+        cluster.world.run(1.0)
+        asked = [payload for sender, _, payload in cluster.sent if sender == follower.name and payload[5] == 1]
+        self.assertEqual(asked, [])
+        self.assertIs(cluster.leader(), leader)
+
+    def test_garbage(self) -> None:
+        """R64: bytes that are no message are dropped; the node goes on."""
+        cluster = Cluster()
+        leader = cluster.leader()
+        for payload in (b"", b"\x01", bytes(100), b"\xff" * 2_000_000):
+            node_of(leader).receive("b", payload)
+        self.assertEqual(cluster.propose(b"one"), b"1")
+
     def test_lossy_links(self) -> None:
         """R24: with a fifth of all messages lost every acknowledged write is applied once everywhere."""
         cluster = Cluster(7)
@@ -249,6 +271,8 @@ class DiskTests(SynchronousTestCase):
         cluster.world.run(2.0)
         self.assertEqual(len([sender for sender, _, _ in cluster.sent if sender == leader.name]), before)
         self.assertIsNot(cluster.leader(), leader)
+        cluster.world.run_until(node_of(leader).stop())
+        self.assertEqual(len(leader.fatal), 1)
 
     def test_nothing_is_acknowledged_before_the_sync(self) -> None:
         """R01 R16: with the followers' disks failing at every sync nothing is ever acknowledged."""
@@ -290,6 +314,30 @@ class DiskTests(SynchronousTestCase):
         cluster.propose(b"two")
         disk.capacity = capacity
         self.assertIn(b"two", cluster.settle(timeout=60.0))
+
+    def test_idle_log_is_marked(self) -> None:
+        """R29 S30: once the log has been idle, damage to its last committed entry stops the restart."""
+        cluster = Cluster(count=1)
+        cluster.propose(b"the last one")
+        cluster.world.run(3.0)
+        cluster.kill("a")
+        disk = cluster.members["a"].host.disk
+        file = disk.open("/raft/log-0000000000000001")
+        offset = file.pread(file.size(), 0).index(b"the last one")
+        file.close()
+        disk.flip_bits("/raft/log-0000000000000001", offset)
+        self.assertRaises(StorageCorrupt, cluster.start, "a")
+
+    def test_full_disk_while_idle(self) -> None:
+        """R32: a full disk that keeps the commit marker from being written stops nobody."""
+        cluster = Cluster(count=1, segment_length=2048)
+        cluster.propose(b"x" * 600)
+        disk = cluster.members["a"].host.disk
+        capacity, disk.capacity = disk.capacity, disk.used
+        cluster.world.run(5.0)
+        disk.capacity = capacity
+        self.assertEqual(cluster.propose(b"more"), b"2")
+        self.assertEqual(cluster.members["a"].fatal, [])
 
     def test_failed_state_machine_stops_the_node(self) -> None:
         """A state machine that cannot apply ends the node; the others go on."""
