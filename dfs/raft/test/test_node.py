@@ -331,7 +331,7 @@ class DiskTests(SynchronousTestCase):
     def test_full_disk_while_idle(self) -> None:
         """R32: a full disk that keeps the commit marker from being written stops nobody."""
         cluster = Cluster(count=1, segment_length=2048)
-        cluster.propose(b"x" * 600)
+        cluster.propose(b"x" * 1000)
         disk = cluster.members["a"].host.disk
         capacity, disk.capacity = disk.capacity, disk.used
         cluster.world.run(5.0)
