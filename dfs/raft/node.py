@@ -49,7 +49,7 @@ from dfs.raft.snapshot_receiving import SnapshotReceiver
 from dfs.raft.snapshot_sending import SnapshotSender
 from dfs.raft.storage import LogStorage
 from dfs.raft.storage_lane import StorageLane
-from dfs.runtime.interfaces import Runtime
+from dfs.runtime.interfaces import ILane, Runtime
 from dfs.runtime.lag import LagMonitor
 from dfs.runtime.ticker import Ticker
 
@@ -62,6 +62,7 @@ class RaftNode:
 
     :param folder: where the log lives; made and founded if it is new.
     :param on_fatal: called once with the Failure that ended the node.
+    :param apply_lane: the state machine's lane where its owner opened it on one, and stops it; None to make one.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class RaftNode:
         machine: IStateMachine,
         transport: IRaftTransport,
         on_fatal: Callable[[Failure], None],
+        apply_lane: ILane | None = None,
     ) -> None:
         self.config = config
         self.identity: Identity | None = None
@@ -82,6 +84,7 @@ class RaftNode:
         self._machine = machine
         self._transport = transport
         self._on_fatal = on_fatal
+        self._given_lane = apply_lane
         self._lag = LagMonitor(self._clock)
         self._ticker = Ticker(self._clock, config.tick, self._tick, f"raft {config.node}")
         self._proposals = Proposals(config.queued_length)
@@ -104,7 +107,7 @@ class RaftNode:
         threads = self._runtime.threads
         name = self.config.node
         self._log_lane = threads.lane(f"raft-log {name}")
-        self._apply_lane = threads.lane(f"raft-apply {name}")
+        self._apply_lane = self._given_lane or threads.lane(f"raft-apply {name}")
         try:
             opened = await open_member(
                 self.config, self._runtime, self._disk, self._folder, self._machine, self._log_lane, self._apply_lane
@@ -172,7 +175,8 @@ class RaftNode:
         if storage is not None:
             await self._log_lane.run(storage.close)
         await self._log_lane.stop()
-        await self._apply_lane.stop()
+        if self._given_lane is None:
+            await self._apply_lane.stop()
 
     def _silence(self) -> None:
         """Send, write and answer nothing more; end every waiting Deferred (R62)."""
