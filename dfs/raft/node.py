@@ -81,19 +81,14 @@ class RaftNode:
         self._runtime = runtime
         self._clock: IReactorTime = runtime.reactor
         self._disk, self._folder = disk, folder
-        self._machine = machine
-        self._transport = transport
-        self._on_fatal = on_fatal
-        self._given_lane = apply_lane
+        self._machine, self._given_lane = machine, apply_lane
+        self._transport, self._on_fatal = transport, on_fatal
         self._lag = LagMonitor(self._clock)
         self._ticker = Ticker(self._clock, config.tick, self._tick, f"raft {config.node}")
         self._proposals = Proposals(config.queued_length)
-        self._reads = Reads()
-        self._leadership = Leadership()
-        self._serving = False
-        self._turn_asked = False
+        self._reads, self._leadership = Reads(), Leadership()
+        self._serving = self._turn_asked = self._disk_slow = False
         self._replies: list[tuple[str, SnapshotReply]] = []
-        self._disk_slow = False
         self._core: RaftCore | None = None
         self._storage: LogStorage | None = None
 
