@@ -24,7 +24,6 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -78,8 +77,7 @@ class RaftNode:
     ) -> None:
         self.config = config
         self.identity: Identity | None = None
-        self._runtime = runtime
-        self._clock: IReactorTime = runtime.reactor
+        self._runtime, self._clock = runtime, runtime.reactor
         self._disk, self._folder = disk, folder
         self._machine, self._given_lane = machine, apply_lane
         self._transport, self._on_fatal = transport, on_fatal
