@@ -78,6 +78,12 @@ def node(store: IKeyValueStore, number: int) -> NodeRecord | None:
     return None if raw is None else node_codec.decode(raw)
 
 
+def garbage(store: IKeyValueStore, file_id: int) -> GarbageRecord | None:
+    """An ended file that is not collected yet."""
+    raw = store.get(tables.garbage_key(file_id))
+    return None if raw is None else garbage_codec.decode(raw)
+
+
 def get_file(store: IKeyValueStore, name: str | None, file_id: int | None) -> FileInfo:
     """Raises FileNotFound, BadRequest."""
     if (name is None) == (file_id is None):
