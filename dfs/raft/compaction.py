@@ -77,15 +77,15 @@ class Compactor:
         if not self._busy and self._applied_since and (due or self._applied_since >= self._config.sync_entries):
             self._begin(self._config.trailing_entries)
 
-    def make_room(self) -> None:
-        """The disk is full: give back the reserve, then sync the state machine and compact all that may go (R32)."""
+    def disk_full(self, full: bool) -> None:
+        """While it is full: give back the reserve, sync the state machine, compact all that may go (R32).  When there
+        is room again: take the reserve."""
+        if not full:
+            self._watch(self._lane.run(self._storage.restore_reserve))
+            return
         self._watch(self._lane.run(self._storage.release_reserve))
         if not self._busy:
             self._begin(0)
-
-    def restore_reserve(self) -> None:
-        """There is room again."""
-        self._watch(self._lane.run(self._storage.restore_reserve))
 
     def _begin(self, trailing: int) -> None:
         self._busy = True

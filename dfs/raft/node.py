@@ -353,10 +353,7 @@ class RaftNode:
                 self._input(self._core_now.disk_slow, False)
 
     def _disk_full(self, full: bool) -> None:
-        if full:
-            self._compactor.make_room()
-        else:
-            self._compactor.restore_reserve()
+        self._compactor.disk_full(full)
 
     def _read_entries(self, wanted: EntryRead) -> None:
         storage = self._storage

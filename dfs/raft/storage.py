@@ -234,7 +234,7 @@ def _open(disk: IDisk, folder: str, lock: IDiskLock, segment_length: int, reserv
     except NotFound as error:
         raise StorageCorrupt(
             f"{error.path} is missing beside a log that may have voted: this member must not vote with this folder. "
-            "Restore the whole folder, or bring the member back as doc/raft.md tells."
+            "Keep it for inspection; doc/raft.md tells how to bring the member back."
         ) from error
     if hard.commit > log.last_index:
         raise StorageCorrupt(

@@ -100,7 +100,7 @@ class TwinRecord:
             file.close()
             raise StorageCorrupt(
                 f"{path}: both copies fail their checks. This member must not vote again with this folder: keep it for "
-                "inspection, and bring the member back from a backup of the folder or as a new member with a new id."
+                "inspection; doc/raft.md tells how to bring the member back."
             )
         newest = max(valid, key=lambda copy: copy.sequence)
         record = cls(file, kind, newest.sequence, newest.payload)
