@@ -1,0 +1,160 @@
+"""What clients were told about each name, and whether one order of events explains it all: linearizability.
+
+A name is a register that is absent or holds the digest of one upload.  Every operation is an interval with an
+outcome; the history of a name is right if the operations can be put in an order that respects the intervals
+and in which each outcome follows from the state before it (Herlihy and Wing, 1990).  The search is Wing and Gong's
+with a memory of visited (done, state) pairs (Lowe, 2017).  Operations on different names are checked apart, which
+is enough (linearizability is local).
+
+An operation whose outcome its client never learnt may have taken effect at any time after it began, or not at all.
+That is the whole promise about names: an acknowledged upload is there until it is deleted, a deleted name stays
+away, what was refused never appears, and of two uploads of one name one wins.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+from attrs import define, field
+
+
+class Kind(enum.Enum):
+    """What was asked."""
+
+    UPLOAD = "upload"
+    DELETE = "delete"
+    READ = "read"
+
+
+class Outcome(enum.Enum):
+    """What the client knows of it."""
+
+    DONE = "done"
+    REFUSED = "refused"  # an upload: the name exists; a delete or a read: it does not
+    UNKNOWN = "unknown"
+
+
+@define(eq=False)
+class Operation:
+    """One operation on one name.
+
+    :ivar value: of an upload, its content's digest; of a read, the digest that was found.
+    :ivar began, ended: positions in the order of all beginnings and ends; ``ended`` None: not known to have ended.
+    """
+
+    number: int
+    client: str
+    kind: Kind
+    name: str
+    value: str
+    began: int
+    ended: int | None = None
+    outcome: Outcome = Outcome.UNKNOWN
+    time: float = field(default=0.0)
+
+    def __str__(self) -> str:
+        span = f"[{self.began}, {'' if self.ended is None else self.ended}]"
+        return f"{self.time:.3f} {self.client} {self.kind.value} {self.value[:12]} {self.outcome.value} {span}"
+
+    def after(self, state: str | None) -> tuple[bool, str | None]:
+        """Whether the outcome fits ``state``, and the state that it leaves."""
+        if self.kind is Kind.UPLOAD:
+            if self.outcome is Outcome.REFUSED:
+                return state is not None, state
+            return state is None, self.value
+        if self.kind is Kind.DELETE:
+            if self.outcome is Outcome.REFUSED:
+                return state is None, state
+            return state is not None, None
+        if self.outcome is Outcome.REFUSED:
+            return state is None, state
+        return state == self.value, state
+
+
+class History:
+    """Operations as they begin and end."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self._position = 0
+
+    def begin(self, client: str, kind: Kind, name: str, value: str, time: float) -> Operation:
+        """It is asked now; until :meth:`end` its outcome is unknown."""
+        operation = Operation(len(self.operations), client, kind, name, value, self._next(), time=time)
+        self.operations.append(operation)
+        return operation
+
+    def end(self, operation: Operation, outcome: Outcome, value: str | None = None) -> None:
+        """Its client knows now.  An unknown outcome stays open for ever."""
+        if outcome is not Outcome.UNKNOWN:
+            operation.ended = self._next()
+            operation.outcome = outcome
+        if value is not None:
+            operation.value = value
+
+    def _next(self) -> int:
+        self._position += 1
+        return self._position
+
+    def names(self) -> list[str]:
+        """Every name that was ever touched, in order of first touch."""
+        return list(dict.fromkeys(operation.name for operation in self.operations))
+
+    def of(self, name: str) -> list[Operation]:
+        """What happened to one name; reads that failed say nothing and are left out."""
+        return [
+            operation
+            for operation in self.operations
+            if operation.name == name and (operation.kind is not Kind.READ or operation.outcome is not Outcome.UNKNOWN)
+        ]
+
+    def violations(self) -> list[str]:
+        """One sentence with the whole history of each name that no order explains."""
+        found = []
+        for name in self.names():
+            operations = self.of(name)
+            if not linearizable(operations):
+                listing = "; ".join(str(operation) for operation in operations)
+                found.append(f"no order of events explains what clients saw of {name!r}: {listing}")
+        return found
+
+
+def linearizable(operations: Iterable[Operation]) -> bool:
+    """Whether some order of these operations on one name, absent at first, explains every outcome."""
+    pending = sorted(operations, key=lambda operation: operation.began)
+    required = 0
+    for position, operation in enumerate(pending):
+        if operation.ended is not None:
+            required |= 1 << position
+    seen: set[tuple[int, str | None]] = set()
+    stack: list[tuple[int, str | None]] = [(0, None)]
+    while stack:
+        done, state = stack.pop()
+        if done & required == required:
+            return True
+        if (done, state) in seen:
+            continue
+        seen.add((done, state))
+        for position in eligible(pending, done):
+            fits, left = pending[position].after(state)
+            if fits:
+                stack.append((done | 1 << position, left))
+    return False
+
+
+def eligible(pending: list[Operation], done: int) -> list[int]:
+    """Positions of operations that may come next: nothing that is left ended before they began."""
+    first_end = min(
+        (
+            operation.ended
+            for position, operation in enumerate(pending)
+            if not done >> position & 1 and operation.ended is not None
+        ),
+        default=None,
+    )
+    return [
+        position
+        for position, operation in enumerate(pending)
+        if not done >> position & 1 and (first_end is None or operation.began < first_end)
+    ]
