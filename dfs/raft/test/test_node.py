@@ -457,6 +457,23 @@ class SnapshotTests(SynchronousTestCase):
         cluster.cut.clear()
         cluster.settle(timeout=60.0)
 
+    def test_silent_follower_gets_a_window(self) -> None:
+        """R42: a follower that never acknowledges is sent no more than its window, while the others take everything."""
+        cluster = Cluster()
+        cluster.propose(b"first")
+        leader = cluster.leader()
+        silent, other = (member for member in cluster.members.values() if member is not leader)
+        cluster.cut.add((silent.name, leader.name))
+        del cluster.sent[:]
+        for _ in range(120):
+            cluster.propose(b"x" * 50_000)
+        sent = {
+            member.name: sum(len(payload) for _, to, payload in cluster.sent if to == member.name)
+            for member in (silent, other)
+        }
+        self.assertGreater(sent[other.name], 120 * 50_000)
+        self.assertLess(sent[silent.name], 2 << 20)
+
     def test_compaction_bounds_the_disk(self) -> None:
         """The log's disk space is bounded by what trails behind the durable state."""
         cluster = self.small()
