@@ -74,7 +74,7 @@ class Worker:
                 raise
             self._pool.release(connection)
         finally:
-            await reading.close()
+            reading.close()
         wanted = {target.node for target in job.targets}
         return [_done(job, one.node, one.number) for one in written.replicas if one.node in wanted]
 

@@ -56,7 +56,7 @@ class Gets:
             self._opening -= 1
         footer = reading.footer
         if request.offset + request.length > footer.length:
-            await reading.close()
+            reading.close()
             raise BadRequest(f"bytes up to {request.offset + request.length} of {footer.length} were asked for")
         self._clock.callLater(0, self._start, request, ref, reading, stream)
         return ChunkHead(footer.length, footer.sha256)
@@ -84,4 +84,4 @@ class Gets:
             stream.abort(InternalError("a read failed"))
         finally:
             del self._running[reading]
-            await reading.close()
+            reading.close()

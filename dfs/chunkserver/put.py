@@ -180,7 +180,7 @@ class Put:
                 else:
                     self._wake = Deferred()
                     await self._wake
-        except BaseException:
+        except Exception:
             await self._writing.abort()
             raise
 

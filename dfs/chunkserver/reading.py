@@ -100,6 +100,8 @@ class ChunkReader:
 def covering(offset: int, length: int, chunk_length: int) -> tuple[int, int]:
     """The whole pieces around a range, as (start, end), cut at the chunk's end."""
     start = offset // PIECE * PIECE
+    if length == 0:
+        return start, start
     end = min(chunk_length, -(-(offset + length) // PIECE) * PIECE)
     return start, max(start, end)
 

@@ -6,6 +6,8 @@ memory: the one being written and the next one, besides the transport's own buff
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -32,6 +34,7 @@ class Sender:
         self._stopped = False
         self._wake: Deferred[None] | None = None
         self._ahead: Deferred[list[Block]] | None = None
+        self._left: Deferred[Any] | None = None  # a read that nobody wants any more; why we stopped is what counts
 
     async def run(self) -> None:
         """Send all blocks; the caller ends or aborts the stream and closes the reading.
@@ -46,7 +49,8 @@ class Sender:
             await self._ready()
         finally:
             self._stream.unregister_producer()
-            await self._settle()
+            if self._ahead is not None:
+                self._left = self._ahead.addErrback(lambda failure: failure.trap(DFSError))
 
     async def _read(self) -> list[Block]:
         """The next blocks, and begin to read those after them."""
@@ -63,15 +67,6 @@ class Sender:
         length = min(READ, self._end - self._next)
         self._ahead = Deferred.fromCoroutine(self._reading.read(self._next, length, self._digest))
         self._next += length
-
-    async def _settle(self) -> None:
-        """The file may be closed only when no thread reads it."""
-        if self._ahead is not None:
-            ahead, self._ahead = self._ahead, None
-            try:
-                await ahead
-            except DFSError:
-                return  # whoever stopped us has the reason that counts
 
     async def _ready(self) -> None:
         while self._paused and not self._stopped:

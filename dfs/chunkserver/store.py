@@ -254,7 +254,7 @@ class Writing:
         error nothing of the write is left."""
         try:
             return await self._store.publish(self._ref, self._writer, blocks, length, sha256)
-        except BaseException:
+        except Exception:
             await self.abort()
             raise
 
@@ -271,6 +271,8 @@ class Reading:
 
     def __init__(self, store: ChunkStore, ref: ChunkRef, reader: ChunkReader) -> None:
         self._store, self._ref, self._reader = store, ref, reader
+        self._busy = self._closed = False
+        self._closing: Deferred[None] | None = None
 
     @property
     def footer(self) -> Footer:
@@ -279,12 +281,22 @@ class Reading:
     async def read(self, offset: int, length: int, digest: Digest | None = None) -> list[Block]:
         """Verified blocks from a piece's start, hashed into ``digest``.  Raises ReplicaCorrupt after setting the
         replica aside."""
+        self._busy = True
         try:
             blocks: list[Block] = await self._store.run(self._reader.read, offset, length, digest)
             return blocks
         except ReplicaCorrupt as error:
             await self._store.set_aside(self._ref, str(error))
             raise
+        finally:
+            self._busy = False
+            self._close_if_due()
 
-    def close(self) -> Deferred[None]:
-        return self._store.run(self._reader.close)
+    def close(self) -> None:
+        """Give the file back, after the read in progress if there is one; idempotent."""
+        self._closed = True
+        self._close_if_due()
+
+    def _close_if_due(self) -> None:
+        if self._closed and not self._busy and self._closing is None:
+            self._closing = self._store.run(self._reader.close)

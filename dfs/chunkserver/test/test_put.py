@@ -153,7 +153,7 @@ class ForwardTests(PutCase):
 
     def test_slow_connection(self) -> None:
         """Blocks wait for a child's connection up to a bound, then the sender does."""
-        self.pool.slow["h:2"] = opening = Deferred()
+        self.pool.slow["h:2"] = opening = Deferred[Any]()
         put = self.put(0, 0)
         blocks = blocks_of(content_of(PENDING_HIGH))
         for block in blocks:

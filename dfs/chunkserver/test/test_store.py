@@ -64,7 +64,7 @@ class StoreCase(SynchronousTestCase):
                     for block in await reading.read(offset, 2 * PIECE)
                 ]
             finally:
-                await reading.close()
+                reading.close()
             return b"".join(bytes(view) for block in blocks for view in block.pieces)
 
         return self.successResultOf(Deferred.fromCoroutine(whole()))

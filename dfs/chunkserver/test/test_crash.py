@@ -1,0 +1,168 @@
+"""Power cuts at every single operation of the disk: a chunk is whole or absent, never half."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from dfs.chunkserver.identity import claim, open_folder
+from dfs.chunkserver.store import ChunkStore
+from dfs.chunkserver.test.fakes import (
+    CLUSTER,
+    REF,
+    RULES,
+    blocks_of,
+    content_of,
+    fake_runtime,
+    formatted,
+    opened,
+    put,
+    sha256_of,
+)
+from dfs.disk.real import RealDisk
+from dfs.protocol.interfaces import Block
+from dfs.protocol.values import PIECE, ChunkRef, FileId, Generation
+from dfs.runtime.interfaces import ILane, IThreads
+from dfs.simulation.disk import SimulatedCrash, SimulatedDisk
+
+ROOT = "/srv/data"
+CONTENT = content_of(2 * PIECE + 100)
+OTHER = ChunkRef(FileId(8), 0, Generation(1))
+MOST = 60
+"""More operations than any of the steps here has."""
+
+
+@implementer(IThreads)
+class DyingThreads:
+    """Runs calls at once; when the power goes, nothing is ever answered."""
+
+    def __init__(self) -> None:
+        self.dead = False
+
+    def run(self, function: Callable[..., object], *arguments: object) -> Deferred[object]:
+        try:
+            return succeed(function(*arguments))
+        except SimulatedCrash:
+            self.dead = True
+            return Deferred()
+        except Exception:
+            return fail()
+
+    def lane(self, name: str) -> ILane:
+        raise NotImplementedError(name)
+
+    def stop(self) -> Deferred[None]:
+        return succeed(None)
+
+
+class CrashTests(SynchronousTestCase):
+    def machine(self) -> tuple[SimulatedDisk, ChunkStore, DyingThreads]:
+        """A disk with one replica of OTHER, and its store."""
+        disk, threads = SimulatedDisk(), DyingThreads()
+        store = self.successResultOf(Deferred.fromCoroutine(opened(fake_runtime(threads=threads), disk, ROOT)))
+        self.successResultOf(Deferred.fromCoroutine(put(store, OTHER, CONTENT)))
+        return disk, store, threads
+
+    def cut(self, count: int, step: Callable[[ChunkStore], Awaitable[object]]) -> tuple[ChunkStore, bool, bool]:
+        """Cut the power in the place of the step's ``count``-th operation; the store after the restart, whether
+        the step was answered before, and whether the power went at all."""
+        disk, store, threads = self.machine()
+        answers: list[object] = []
+
+        async def run() -> None:
+            answers.append(await step(store))
+
+        disk.crash_at(count)
+        task = Deferred.fromCoroutine(run())
+        self.assertIsNotNone(task)
+        disk.crash(Random(count))
+        after = self.successResultOf(Deferred.fromCoroutine(opened(fake_runtime(), disk, ROOT)))
+        return after, bool(answers), threads.dead
+
+    def whole(self, store: ChunkStore, ref: ChunkRef) -> bool:
+        """Whether the replica is there; if it is, every byte of it."""
+        if store.index.get(ref) is None:
+            return False
+        footer = self.successResultOf(Deferred.fromCoroutine(store.verify(ref)))
+        self.assertEqual(footer.sha256, sha256_of(CONTENT))
+        return True
+
+    def test_every_step_of_a_write(self) -> None:
+        """A power cut at any operation of a write leaves the chunk whole or absent, and whole if it was
+        answered; no temporary file and no number come back (S05, S09)."""
+        outcomes = set()
+        for count in range(1, MOST):
+            store, answered, died = self.cut(count, lambda store: put(store, REF, CONTENT))
+            there = self.whole(store, REF)
+            self.assertTrue(there or not answered, count)
+            self.assertTrue(self.whole(store, OTHER), count)
+            self.assertEqual(store.quarantined, 0, count)
+            outcomes.add((there, answered))
+            self.successResultOf(Deferred.fromCoroutine(put(store, ChunkRef(FileId(9), 0, Generation(1)), CONTENT)))
+            numbers = [held.number for held in store.index.page(b"", 10)[0]]
+            self.assertEqual(len(set(numbers)), len(numbers))
+            if not died:
+                break
+        else:
+            self.fail("the write never ended")
+        self.assertLessEqual({(False, False), (True, True)}, outcomes)
+
+    def test_every_step_of_a_delete(self) -> None:
+        """A power cut at any operation of a delete leaves the chunk whole or absent, absent if it was answered."""
+        for count in range(1, MOST):
+            store, answered, died = self.cut(count, lambda store: store.delete(OTHER))
+            self.assertFalse(self.whole(store, OTHER) and answered, count)
+            if not died:
+                break
+        else:
+            self.fail("the delete never ended")
+
+    def test_every_step_of_a_quarantine(self) -> None:
+        """A power cut at any operation of a setting aside loses no file: it is in its place or in the quarantine."""
+        for count in range(1, MOST):
+            store, _, died = self.cut(count, lambda store: store.set_aside(OTHER, "a test"))
+            self.assertEqual(self.whole(store, OTHER) + store.quarantined, 1, count)
+            if not died:
+                break
+        else:
+            self.fail("the setting aside never ended")
+        self.flushLoggedErrors()
+
+    def test_every_step_of_a_format(self) -> None:
+        """A power cut at any operation of a format leaves a folder that the next start formats or opens (S09)."""
+        seen: set[bool] = set()
+        for count in range(1, 700, 7):
+            disk = SimulatedDisk()
+            disk.crash_at(count)
+            try:
+                folder = open_folder(disk, ROOT, "chunk-1", CLUSTER)
+                claim(disk, folder, "chunk-1", CLUSTER, b"i" * 16)
+                seen.add(True)
+            except SimulatedCrash:
+                seen.add(False)
+            disk.crash(Random(count))
+            store = ChunkStore(fake_runtime(), disk, formatted(disk, ROOT), "chunk-1", RULES)
+            self.successResultOf(Deferred.fromCoroutine(store.open()))
+        self.assertEqual(seen, {True, False})
+
+
+class RottenStreamTests(SynchronousTestCase):
+    def test_flip_of_any_kind_is_seen(self) -> None:
+        """A bit flipped anywhere between the client's checksum and the disk is refused, at each piece (S07)."""
+        root = self.mktemp()
+        store = self.successResultOf(Deferred.fromCoroutine(opened(fake_runtime(), RealDisk(), root)))
+        for offset in (0, PIECE - 1, PIECE, len(CONTENT) - 1):
+            spoiled = bytearray(CONTENT)
+            spoiled[offset] ^= 4
+            blocks = [
+                Block(block.offset, block.length, block.crcs, (memoryview(bytes(spoiled))[block.offset :],))
+                for block in blocks_of(CONTENT)
+            ]
+            writing = store.begin(REF, len(CONTENT), None)
+            finish = writing.finish(blocks, len(CONTENT), sha256_of(CONTENT))
+            failure = self.failureResultOf(Deferred.fromCoroutine(finish))
+            self.assertIn(f"offset {offset // PIECE * PIECE}", str(failure.value))

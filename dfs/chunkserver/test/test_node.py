@@ -1,0 +1,446 @@
+"""Whole chunk servers in a simulated world, spoken to over the real protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.interfaces import IPushProducer
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from dfs.chunkserver.errors import RefusedStart
+from dfs.chunkserver.layout import Layout
+from dfs.chunkserver.node import ChunkServer
+from dfs.chunkserver.put import HIGH
+from dfs.chunkserver.test.fakes import blocks_of, content_of, sha256_of
+from dfs.chunkserver.test.world import CLUSTER, DATA, NOW_MS, Cluster, chunk
+from dfs.disk.errors import DiskFull
+from dfs.protocol import messages as m
+from dfs.protocol.errors import (
+    BadRequest,
+    DFSError,
+    Forbidden,
+    NoSpace,
+    QuorumFailed,
+    ReplicaCorrupt,
+    ReplicaNotFound,
+    StaleGeneration,
+    UploadGone,
+    WrongCluster,
+)
+from dfs.protocol.interfaces import IService
+from dfs.protocol.values import BLOCK, PIECE, GrantKind, Purpose
+
+CONTENT = content_of(4 * BLOCK + 3 * PIECE + 17)
+
+
+class PutTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.cluster = Cluster(3)
+
+    def test_star_and_chain(self) -> None:
+        """A chunk put through a star or a chain is on all three disks, committed once, and reads back (S05)."""
+        for number, chain in enumerate((False, True), 1):
+            ref = chunk(number)
+            written = self.cluster.put(ref, CONTENT, self.cluster.targets(1, 2, 3, chain=chain))
+            self.assertEqual({one.node for one in written.replicas}, {1, 2, 3})
+            for server in (1, 2, 3):
+                head, got = self.cluster.get(server, ref, 0, len(CONTENT))
+                self.assertEqual((head.length, head.sha256), (len(CONTENT), sha256_of(CONTENT)))
+                self.assertEqual(bytes(got.content), CONTENT)
+        self.assertEqual([commit.file_id for commit in self.cluster.meta.commits], [1, 2])
+
+    def test_survives_a_power_cut_of_all(self) -> None:
+        """Right after the answer every server loses power; all replicas are there afterwards (S01, S05)."""
+        self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1, 2, 3))
+        for number in (1, 2, 3):
+            self.cluster.world.hosts[f"chunk-{number}"].crash()
+        for number in (1, 2, 3):
+            self.cluster.world.hosts[f"chunk-{number}"].restart()
+            self.cluster.world.run_until(self.cluster.start(number).ready)
+            _, got = self.cluster.get(number, chunk(1), 0, len(CONTENT))
+            self.assertEqual(bytes(got.content), CONTENT)
+
+    def test_cut_through(self) -> None:
+        """A child has bytes on its disk before the primary has the whole chunk."""
+        put = self.cluster.open(self.cluster.request(chunk(1), self.cluster.targets(1, 2)))
+        for block in blocks_of(CONTENT)[:-1]:
+            put.write(block)
+        disk = self.cluster.world.hosts["chunk-2"].disk
+        self.cluster.world.run(1.0)
+        self.assertGreaterEqual(disk.used, 4 * BLOCK)
+        put.end(0, b"")
+        with self.assertRaises(DFSError):
+            self.cluster.world.run_until(put.answer)
+
+    def test_bad_grants(self) -> None:
+        """Without metadata's valid grant for exactly this chunk nothing is written."""
+        ref, targets = chunk(1), self.cluster.targets(1)
+        other, expired = self.cluster.grant(chunk(2)), self.cluster.grant(ref, expires_ms=NOW_MS - 1)
+        grants = [other, expired, self.cluster.grant(ref, GrantKind.DELETE), self.cluster.grant(ref, GrantKind.COPY)]
+        for grant in grants:
+            request = m.PutChunk(1, 0, 1, None, 100, targets, 1, True, grant)  # type: ignore[arg-type]
+            with self.assertRaises(Forbidden):
+                self.cluster.world.run_until(self.cluster.open(request).answer)
+
+    def test_wrong_target(self) -> None:
+        """A put that is meant for another node is refused."""
+        request = self.cluster.request(chunk(1), self.cluster.targets(2), quorum=1)
+        with self.assertRaises(WrongCluster):
+            self.cluster.world.run_until(self.cluster.dial(1).open_put(request, 5.0).answer)
+
+    def test_limit(self) -> None:
+        """More bytes than the limit are refused, and nothing is left."""
+        put = self.cluster.open(self.cluster.request(chunk(1), self.cluster.targets(1), quorum=1, limit=PIECE))
+        for block in blocks_of(CONTENT):
+            put.write(block)
+        with self.assertRaises(BadRequest):
+            self.cluster.world.run_until(put.answer)
+        self.assertFalse(self.cluster.holds(1, chunk(1)))
+
+    def test_outcomes(self) -> None:
+        """What metadata says of the commit reaches the writer (S36)."""
+        for number, (outcome, error) in enumerate(
+            [(m.CommitOutcome.STALE, StaleGeneration), (m.CommitOutcome.GONE, UploadGone)], 1
+        ):
+            self.cluster.meta.outcome = outcome
+            with self.assertRaises(error):
+                self.cluster.put(chunk(number), CONTENT, self.cluster.targets(1, 2))
+
+    def test_dead_child(self) -> None:
+        """One of three targets is down: the chunk is written at two and the third is named; two down: QuorumFailed."""
+        self.cluster.world.hosts["chunk-3"].kill()
+        written = self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1, 2, 3))
+        self.assertEqual((len(written.replicas), written.dropped), (2, ("chunk-3",)))
+        self.cluster.world.hosts["chunk-2"].kill()
+        with self.assertRaises(QuorumFailed) as caught:
+            self.cluster.put(chunk(2), CONTENT, self.cluster.targets(1, 2, 3))
+        self.assertEqual(sorted(caught.exception.nodes), ["chunk-2", "chunk-3"])
+
+    def test_full_child(self) -> None:
+        """A child whose disk is full is named; the others have the chunk (S21)."""
+        full = self.cluster.world.hosts["chunk-2"].disk
+        full.capacity = full.used + BLOCK
+        written = self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1, 2, 3))
+        self.assertEqual(written.dropped, ("chunk-2",))
+        self.assertLessEqual(full.used, full.capacity - BLOCK)
+
+    def test_full_primary(self) -> None:
+        """A primary whose disk is full says so with its name, and nobody keeps anything (S21)."""
+        full = self.cluster.world.hosts["chunk-1"].disk
+        full.inject("pwrite", error=DiskFull, number=28, count=None)
+        with self.assertRaises(NoSpace) as caught:
+            self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1, 2, 3))
+        self.assertEqual(caught.exception.nodes, ("chunk-1",))
+        self.cluster.world.run(2.0)
+        self.assertFalse(any(self.cluster.holds(number, chunk(1)) for number in (1, 2, 3)))
+
+    def test_slow_fsync_beyond_the_quorum(self) -> None:
+        """A disk that takes ten seconds for a sync delays a put by the grace time, not more, and its replica is
+        added when it is durable (S23)."""
+        slow = self.cluster.world.hosts["chunk-3"].disk
+        slow.slowness = 10 / 0.0004
+        before = self.cluster.world.clock.now
+        written = self.cluster.put(chunk(1), content_of(100), self.cluster.targets(1, 2, 3))
+        self.assertEqual(written.dropped, ("chunk-3",))
+        self.assertLess(self.cluster.world.clock.now - before, 8.0)
+
+    def test_stalled_child_bounds_memory(self) -> None:
+        """A child that takes nothing: the sender is paused, what the primary holds stays within its bound, and the
+        child is dropped in the end (S22, S23)."""
+        world = self.cluster.world
+        put = self.cluster.open(self.cluster.request(chunk(1), self.cluster.targets(1, 2, 3), limit=64 << 20))
+        content = content_of(32 << 20)
+        blocks = blocks_of(content)
+        flow = Flow()
+        put.register_producer(flow)
+        service: Any = self.cluster.servers[1].service
+        world.run(0.1)
+        world.partition("chunk-1", "chunk-3")
+        peak = 0
+        began = world.clock.now
+        while blocks:
+            while blocks and not flow.paused:
+                put.write(blocks.pop(0))
+            world.run(0.01)
+            (one,) = service._puts or [None]
+            if one is not None:
+                unsent = sum(child._put.buffered for child in one._children.values() if child._put is not None)
+                peak = max(peak, one.buffered + unsent)
+            self.assertLess(world.clock.now - began, 60.0)
+        put.end(len(content), sha256_of(content))
+        written: Any = world.run_until(put.answer, 60.0)
+        self.assertEqual(written.dropped, ("chunk-3",))
+        self.assertLess(peak, HIGH + (2 + 2 * 2) * (1 << 20))
+
+    def test_concurrent_puts_of_one_chunk(self) -> None:
+        """Two clients send the same chunk at once: both are answered, one replica is on each disk (S08)."""
+        request = self.cluster.request(chunk(1), self.cluster.targets(1, 2))
+        puts = [self.cluster.open(request) for _ in range(2)]
+        for block in blocks_of(CONTENT):
+            for put in puts:
+                put.write(block)
+        for put in puts:
+            put.end(len(CONTENT), sha256_of(CONTENT))
+        answers = [self.cluster.world.run_until(put.answer) for put in puts]
+        self.assertEqual(answers[0], answers[1])
+        folder = Layout(DATA, CLUSTER).folder(chunk(1))
+        for number in (1, 2):
+            self.assertEqual(len(self.cluster.world.hosts[f"chunk-{number}"].disk.list_folder(folder)), 1)
+
+    def test_interfaces(self) -> None:
+        """The service provides what connections call."""
+        verifyObject(IService, self.cluster.servers[1].service)
+
+
+@implementer(IPushProducer)
+class Flow:
+    """A producer that only remembers."""
+
+    paused = False
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+
+    def stopProducing(self) -> None:
+        self.paused = False
+
+
+class GetTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.cluster = Cluster(1)
+
+    def test_ranges(self) -> None:
+        """Ranges at every boundary come with the whole pieces around them, and only those (S45)."""
+        self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1), quorum=1)
+        size = len(CONTENT)
+        edges = (0, 1, PIECE - 1, PIECE, PIECE + 1, BLOCK, 4 * BLOCK, size - 1, size)
+        for start in edges:
+            for end in edges:
+                if start <= end:
+                    _, got = self.cluster.get(1, chunk(1), start, end - start)
+                    first = start // PIECE * PIECE
+                    last = min(size, -(-end // PIECE) * PIECE) if end > start else first
+                    self.assertEqual(bytes(got.content), CONTENT[first : max(first, last)], (start, end))
+        with self.assertRaises(BadRequest):
+            self.cluster.get(1, chunk(1), size, 1)
+
+    def test_empty_chunk(self) -> None:
+        """An empty chunk has a head and no blocks (S45)."""
+        self.cluster.put(chunk(1), b"", self.cluster.targets(1), quorum=1)
+        head, got = self.cluster.get(1, chunk(1), 0, 0)
+        self.assertEqual((head.length, got.blocks), (0, []))
+
+    def test_not_there(self) -> None:
+        """Another generation of a chunk that is held is not served in its place."""
+        self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1), quorum=1)
+        with self.assertRaises(ReplicaNotFound):
+            self.cluster.get(1, chunk(1, generation=2), 0, 1)
+
+    def test_corrupt(self) -> None:
+        """A rotten piece is never sent: the reader hears ReplicaCorrupt, metadata too, the replica is aside (S11)."""
+        self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1), quorum=1)
+        path = Layout(DATA, CLUSTER).path(chunk(1))
+        self.cluster.world.hosts["chunk-1"].disk.flip_bits(path, 4 * BLOCK + 5)
+        with self.assertRaises(ReplicaCorrupt):
+            self.cluster.get(1, chunk(1), 0, len(CONTENT))
+        self.assertFalse(self.cluster.holds(1, chunk(1)))
+        self.cluster.world.run(1.0)
+        self.assertEqual([one.node for one in self.cluster.meta.heard if isinstance(one, m.ReportCorrupt)], ["chunk-1"])
+        self.flushLoggedErrors()
+
+    def test_verify(self) -> None:
+        """VerifyChunk re-reads the replica and answers with its hash."""
+        self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1), quorum=1)
+        connection = self.cluster.dial(1, Purpose.CONTROL, trusted=True)
+        answer = self.cluster.world.run_until(connection.call(m.VerifyChunk(1, 0, 1), 5.0))  # type: ignore[arg-type]
+        self.assertEqual(answer, m.Verified(len(CONTENT), sha256_of(CONTENT)))
+
+    def test_stranger_bytes(self) -> None:
+        """A peer that talks nonsense loses its connection; others are served (S43)."""
+        self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1), quorum=1)
+        with self.assertRaises(DFSError):
+            self.cluster.world.run_until(self.cluster.dial(1, Purpose.CONTROL).call(m.GetStatus(), 5.0))
+        _, got = self.cluster.get(1, chunk(1), 0, 1)
+        self.assertEqual(len(got.content), PIECE)
+
+
+class JobTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.cluster = Cluster(2)
+        self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1), quorum=1)
+
+    def order(
+        self, kind: m.JobKind, sha256: bytes = sha256_of(CONTENT), grant: Any = None, number: int = 1
+    ) -> m.JobResult:
+        """Give node 1 a job and wait for its result."""
+        ref = chunk(1)
+        targets = self.cluster.targets(2) if kind == m.JobKind.COPY else ()
+        if grant is None and kind == m.JobKind.COPY:
+            grant = self.cluster.grant(ref, GrantKind.COPY)
+        before = len(self.cluster.meta.results)
+        self.cluster.meta.jobs.append(
+            m.Job(number, kind, ref.file_id, ref.index, ref.generation, len(CONTENT), sha256, targets, grant)
+        )
+        self.cluster.world.run_until(lambda: len(self.cluster.meta.results) > before)
+        return self.cluster.meta.results[-1]
+
+    def test_copy(self) -> None:
+        """A copy arrives whole under the same generation; the result names the target and its number (S12)."""
+        result = self.order(m.JobKind.COPY)
+        self.assertEqual((result.code, result.node), (0, 2))
+        store = self.cluster.servers[2].store
+        assert store is not None
+        held = store.index.get(chunk(1))
+        assert held is not None
+        self.assertEqual((held.sha256, held.number), (sha256_of(CONTENT), result.number))
+        _, got = self.cluster.get(2, chunk(1), 0, len(CONTENT))
+        self.assertEqual(bytes(got.content), CONTENT)
+
+    def test_corrupt_source(self) -> None:
+        """A source that rotted is never copied: the job fails, the target has nothing, the source is aside (S07)."""
+        path = Layout(DATA, CLUSTER).path(chunk(1))
+        self.cluster.world.hosts["chunk-1"].disk.flip_bits(path, 3 * BLOCK)
+        result = self.order(m.JobKind.COPY)
+        self.assertEqual(result.code, ReplicaCorrupt.code)
+        self.cluster.world.run(1.0)
+        self.assertFalse(self.cluster.holds(1, chunk(1)) or self.cluster.holds(2, chunk(1)))
+        self.flushLoggedErrors()
+
+    def test_source_that_is_not_what_was_committed(self) -> None:
+        """A source whose bytes agree with its own footer but not with metadata is never copied (S07)."""
+        result = self.order(m.JobKind.COPY, sha256=b"c" * 32)
+        self.assertEqual(result.code, ReplicaCorrupt.code)
+        self.assertFalse(self.cluster.holds(2, chunk(1)))
+        self.flushLoggedErrors()
+
+    def test_target_down(self) -> None:
+        """A copy whose target is down ends with an error, and the next order is done (S12)."""
+        self.cluster.world.hosts["chunk-2"].kill()
+        self.assertNotEqual(self.order(m.JobKind.COPY).code, 0)
+        self.cluster.world.hosts["chunk-2"].restart()
+        self.cluster.world.run_until(self.cluster.start(2).ready)
+        self.cluster.world.run_until(lambda: self.cluster.servers[2].clock.known)
+        self.assertEqual(self.order(m.JobKind.COPY, number=2).code, 0)
+
+    def test_delete(self) -> None:
+        """Garbage goes on metadata's signed word, and again is success; without it nothing goes (S15)."""
+        self.assertEqual(self.order(m.JobKind.DELETE).code, Forbidden.code)
+        wrong = self.cluster.grant(chunk(2), GrantKind.DELETE)
+        self.assertEqual(self.order(m.JobKind.DELETE, grant=wrong, number=2).code, Forbidden.code)
+        unsaid = self.cluster.keys.sign(GrantKind.DELETE, *_fields(chunk(1)), NOW_MS * 2, 0)
+        self.assertEqual(self.order(m.JobKind.DELETE, grant=unsaid, number=3).code, Forbidden.code)
+        self.assertTrue(self.cluster.holds(1, chunk(1)))
+        right = self.cluster.grant(chunk(1), GrantKind.DELETE)
+        for number in (4, 5):
+            self.assertEqual(self.order(m.JobKind.DELETE, grant=right, number=number).code, 0)
+            self.assertFalse(self.cluster.holds(1, chunk(1)))
+
+    def test_verify(self) -> None:
+        """A verify order finds rot (S11)."""
+        self.assertEqual(self.order(m.JobKind.VERIFY).code, 0)
+        self.cluster.world.hosts["chunk-1"].disk.flip_bits(Layout(DATA, CLUSTER).path(chunk(1)), 1)
+        self.assertEqual(self.order(m.JobKind.VERIFY, number=2).code, ReplicaCorrupt.code)
+        self.flushLoggedErrors()
+
+    def test_results_wait_for_a_leader(self) -> None:
+        """A result is sent again until a node that leads has taken it (S12)."""
+        ref = chunk(1)
+        self.cluster.meta.jobs.append(
+            m.Job(7, m.JobKind.VERIFY, ref.file_id, ref.index, ref.generation, 0, sha256_of(CONTENT), (), None)
+        )
+        self.cluster.world.run_until(lambda: 7 in self.cluster.servers[1]._jobs.running)  # type: ignore[union-attr]
+        self.cluster.meta.leads = False
+        self.cluster.world.run(5.0)
+        self.assertEqual(self.cluster.meta.results, [])
+        self.cluster.meta.leads = True
+        self.cluster.world.run(2.0)
+        self.assertEqual([result.job for result in self.cluster.meta.results], [7])
+        self.cluster.world.run(5.0)
+        self.assertEqual(len(self.cluster.meta.results), 1)
+
+
+def _fields(ref: Any) -> tuple[Any, int, Any]:
+    return ref.file_id, ref.index, ref.generation
+
+
+class ReportTests(SynchronousTestCase):
+    def test_registers_and_beats(self) -> None:
+        """The first word is Register; beats follow at the told interval with real space and counts."""
+        cluster = Cluster(1)
+        cluster.put(chunk(1), CONTENT, cluster.targets(1), quorum=1)
+        cluster.meta.heard.clear()
+        cluster.world.run(5.0)
+        beats = [one for one in cluster.meta.heard if isinstance(one, m.Heartbeat)]
+        self.assertIn(len(beats), (4, 5, 6))
+        disk = cluster.world.hosts["chunk-1"].disk
+        self.assertEqual(
+            (beats[-1].node, beats[-1].chunks, beats[-1].used, beats[-1].free, beats[-1].number),
+            (1, 1, len(CONTENT), disk.capacity - disk.used, 1),
+        )
+
+    def test_inventory(self) -> None:
+        """A full inventory lists every replica, as of a number at or above each (S06)."""
+        cluster = Cluster(1)
+        for number in range(5):
+            cluster.put(chunk(9, number), content_of(10, number), cluster.targets(1), quorum=1)
+        cluster.meta.inventory = True
+        cluster.world.hosts["chunk-1"].restart()
+        cluster.start(1)
+        cluster.world.run_until(lambda: cluster.meta.held.get(1))
+        pages = [one for one in cluster.meta.heard if isinstance(one, m.Inventory)]
+        self.assertEqual([one.index for page in pages for one in page.replicas], list(range(5)))
+        self.assertEqual((pages[0].after, pages[-1].upto), (b"\0" * 12, b"\xff" * 12))
+        self.assertTrue(all(one.number <= page.number for page in pages for one in page.replicas))
+
+    def test_comes_back(self) -> None:
+        """A server that was killed registers anew under the same incarnation and another boot."""
+        cluster = Cluster(1)
+        cluster.world.hosts["chunk-1"].kill()
+        cluster.world.hosts["chunk-1"].restart()
+        cluster.world.run_until(cluster.start(1).ready)
+        cluster.world.run(3.0)
+        first, *_, last = [one for one in cluster.meta.heard if isinstance(one, m.Register)]
+        self.assertEqual(first.incarnation, last.incarnation)
+        self.assertNotEqual(first.boot, last.boot)
+
+
+class LifeTests(SynchronousTestCase):
+    def test_stop_and_start(self) -> None:
+        """A stop ends what it listens on and gives the folder back; the next start finds everything (S04)."""
+        cluster = Cluster(1)
+        cluster.put(chunk(1), CONTENT, cluster.targets(1), quorum=1)
+        cluster.world.run_until(cluster.servers[1].stopService())
+        self.assertEqual(cluster.world.hosts["chunk-1"].disk.locks, {})
+        cluster.world.run_until(cluster.start(1).ready)
+        self.assertTrue(cluster.holds(1, chunk(1)))
+
+    def test_second_on_one_folder(self) -> None:
+        """A second server on a folder in use does not start and says why (S19)."""
+        cluster = Cluster(1)
+        first = cluster.servers[1]
+        told: list[str] = []
+        second = ChunkServer(first.config, first.runtime, first.disk, told.append)
+        second.startService()
+        with self.assertRaises(RefusedStart):
+            cluster.world.run_until(second.ready)
+        self.assertIn("in use", told[0])
+        self.flushLoggedErrors()
+
+    def test_port_in_use(self) -> None:
+        """A port in use refuses the start with a sentence, and the folder is free again after the stop."""
+        cluster = Cluster(1)
+        first = cluster.servers[1]
+
+        second = ChunkServer(evolve(first.config, data="/srv/other"), first.runtime, first.disk)
+        second.startService()
+        with self.assertRaises(RefusedStart):
+            cluster.world.run_until(second.ready)
+        cluster.world.run_until(second.stopService())
+        self.assertNotIn("/srv/other/lock", cluster.world.hosts["chunk-1"].disk.locks)
+        self.flushLoggedErrors()
