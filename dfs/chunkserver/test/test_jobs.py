@@ -1,0 +1,99 @@
+"""The table of jobs, and the estimate of cluster time that their grants are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from dfs.chunkserver.clustertime import ClusterClock
+from dfs.chunkserver.jobs import MOST_JOBS, Jobs
+from dfs.protocol.errors import InternalError, NoSpace
+from dfs.protocol.messages import Job, JobKind, JobResult
+from dfs.protocol.values import FileId, Generation, NodeNumber
+
+
+def job(number: int, index: int = 0) -> Job:
+    return Job(number, JobKind.VERIFY, FileId(1), index, Generation(1), 0, b"", (), None)
+
+
+class JobsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.began: list[tuple[Job, Deferred[None]]] = []
+        self.beats = 0
+        self.jobs = Jobs(self.perform, 2, self.beat)
+
+    def beat(self) -> None:
+        self.beats += 1
+
+    async def perform(self, job: Job) -> Sequence[JobResult]:
+        going: Deferred[None] = Deferred()
+        self.began.append((job, going))
+        await going
+        return [JobResult(job.job, job.kind, job.file_id, job.index, job.generation, NodeNumber(1), 5, 0, "")]
+
+    def numbers(self) -> list[int]:
+        return [one.job for one, _ in self.began]
+
+    def test_few_at_once(self) -> None:
+        """No more run at once than allowed; the next begins when one ends, and a beat is due."""
+        self.jobs.accept([job(number) for number in range(4)])
+        self.assertEqual(self.numbers(), [0, 1])
+        self.assertEqual(sorted(self.jobs.running), [0, 1, 2, 3])
+        self.began[0][1].callback(None)
+        self.assertEqual(self.numbers(), [0, 1, 2])
+        self.assertEqual(self.beats, 1)
+        self.assertEqual([one.job for one in self.jobs.results(10)], [0])
+
+    def test_duplicates(self) -> None:
+        """An order given again is not done again while it is queued, running or unreported; the same number for
+        another chunk is another order, and once reported the number is free (S12)."""
+        self.jobs.accept([job(1)])
+        self.jobs.accept([job(1), job(1, index=7)])
+        self.assertEqual(len(self.began), 2)
+        self.began[0][1].callback(None)
+        self.jobs.accept([job(1)])
+        self.assertEqual(len(self.began), 2)
+        self.jobs.taken(self.jobs.results(10))
+        self.jobs.accept([job(1)])
+        self.assertEqual(len(self.began), 3)
+
+    def test_bound(self) -> None:
+        """More orders than the table holds are left for later."""
+        self.jobs.accept([job(number) for number in range(MOST_JOBS + 50)])
+        self.assertEqual(len(self.jobs.running), MOST_JOBS)
+
+    def test_failures_are_results(self) -> None:
+        """A job that raises is reported with its code, a defect too, and the next one runs (S12)."""
+        self.jobs.accept([job(1), job(2), job(3)])
+        self.began[0][1].errback(NoSpace("full"))
+        self.began[1][1].errback(ValueError("a defect"))
+        self.began[2][1].callback(None)
+        codes = {one.job: one.code for one in self.jobs.results(10)}
+        self.assertEqual(codes, {1: NoSpace.code, 2: InternalError.code, 3: 0})
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_result_of_another_chunk_is_kept(self) -> None:
+        """Only what was taken is forgotten."""
+        self.jobs.accept([job(1)])
+        self.began[0][1].callback(None)
+        (result,) = self.jobs.results(10)
+        self.jobs.taken([evolve(result, index=9)])
+        self.assertEqual(self.jobs.results(10), (result,))
+
+
+class ClusterClockTests(SynchronousTestCase):
+    def test_never_goes_back(self) -> None:
+        """The estimate goes with our clock, jumps forward with metadata's, and never back (S34)."""
+        clock = ClusterClock()
+        self.assertFalse(clock.known)
+        clock.observe(0, 1.0)
+        self.assertFalse(clock.known)
+        clock.observe(5000, 10.0)
+        self.assertEqual(clock.now_ms(12.0), 7000)
+        clock.observe(6000, 12.0)
+        self.assertEqual(clock.now_ms(12.0), 7000)
+        clock.observe(9000, 12.0)
+        self.assertEqual(clock.now_ms(13.0), 10000)
