@@ -20,34 +20,35 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from attrs import frozen
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred, DeferredList
 
+from dfs.client.chunklist import chunk_page, find_file
+from dfs.client.concurrency import at_most
 from dfs.client.context import Context
-from dfs.client.download import DownloadResult, FileDownload, download_to_stream, find_file
-from dfs.client.errors import BadRequest
-from dfs.client.granting import Wish, begin, create
-from dfs.client.manifest import ManifestFolder
+from dfs.client.download import DownloadResult, FileDownload, download_to_stream
+from dfs.client.errors import BadName, BadRequest
+from dfs.client.granting import Wish
 from dfs.client.progress import Meter, Observer
 from dfs.client.reading import RemoteFile
+from dfs.client.reporting import Reports
 from dfs.client.session import Session
-from dfs.client.sources import ISource, PathSource, StreamSource, from_file_object, from_iterator
-from dfs.client.upload import Upload, UploadResult, already, show_digest
+from dfs.client.sources import ISource, from_file_object, from_iterator
+from dfs.client.upload import UploadResult, show_digest
+from dfs.client.uploading import upload_path, upload_stream
 from dfs.disk.interfaces import IDisk
 from dfs.disk.real import RealDisk
 from dfs.protocol.interfaces import Identity
 from dfs.protocol.leader import LeaderCaller
 from dfs.protocol.messages import (
-    AbortUpload,
     ChunkInfo,
-    ChunkPage,
     DeleteFile,
     FileInfo,
     FilePage,
     GetFile,
     GetStatus,
-    ListChunks,
     ListFiles,
-    UploadGranted,
+    Status,
 )
 from dfs.protocol.pool import BulkPool
 from dfs.protocol.values import CHUNK_SIZE, MAX_NAME, FileId, Role
@@ -56,11 +57,14 @@ from dfs.runtime.interfaces import Runtime
 from dfs.runtime.real import real_runtime
 
 PAGE = 1000
+MAX_PARALLEL = 64
+CLOSING = 0.5  # seconds that the ends of connections are waited for
 
 
 @frozen
 class ClientOptions:
-    """``patience`` and the others in seconds; ``state_folder`` "" takes DFS_STATE or ``$XDG_STATE_HOME/dfs``."""
+    """The times, in seconds, are those of :class:`dfs.client.context.Context`; ``state_folder`` "" takes DFS_STATE or
+    ``$XDG_STATE_HOME/dfs``."""
 
     patience: float = 30.0
     idle_timeout: float = 10.0
@@ -69,26 +73,32 @@ class ClientOptions:
 
 
 def default_state_folder(environment: Any = None) -> str:
-    """Where manifests are kept."""
+    """Where manifests are kept, an absolute path."""
     environment = os.environ if environment is None else environment
     if environment.get("DFS_STATE"):
-        return str(environment["DFS_STATE"])
+        return os.path.abspath(environment["DFS_STATE"])
     home = environment.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return os.path.join(home, "dfs")
+    return os.path.abspath(os.path.join(home, "dfs"))
 
 
 def check_name(name: str) -> None:
-    """A name is 1 to 4,096 bytes of UTF-8 without NUL (S44).  Raises BadRequest."""
+    """A name is 1 to 4,096 bytes of UTF-8 without NUL (S44).  Raises BadName."""
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
-        raise BadRequest("a name must be UTF-8", "give another one with --name") from None
+        raise BadName("a name must be UTF-8", "give another one with --name") from None
     if not encoded:
-        raise BadRequest("a name must not be empty", "give one with --name")
+        raise BadName("a name must not be empty", "give one with --name")
     if len(encoded) > MAX_NAME:
-        raise BadRequest(f"the name has {len(encoded)} bytes; at most {MAX_NAME} are allowed", "use a shorter name")
+        raise BadName(f"the name has {len(encoded)} bytes; at most {MAX_NAME} are allowed", "use a shorter name")
     if b"\x00" in encoded:
-        raise BadRequest("a name must not contain NUL", "give another one with --name")
+        raise BadName("a name must not contain NUL", "give another one with --name")
+
+
+def check_parallel(parallel: int) -> None:
+    """Raises BadRequest."""
+    if not 1 <= parallel <= MAX_PARALLEL:
+        raise BadRequest(f"{parallel} chunks in flight are not from 1 to {MAX_PARALLEL}")
 
 
 class Client:
@@ -101,8 +111,9 @@ class Client:
             runtime,
             disk,
             caller,
-            BulkPool(runtime, identity),
+            BulkPool(runtime, identity, cluster_time=caller.cluster_time_ms),
             Session(runtime.entropy, caller.cluster_time_ms),
+            Reports(runtime.reactor, caller),
             options.state_folder or default_state_folder(),
             options.patience,
             options.idle_timeout,
@@ -112,11 +123,13 @@ class Client:
 
     async def __aenter__(self) -> Client:
         """Reach any metadata node; from it the cluster's id and time are learnt."""
+        context = self._context
         try:
-            await self._context.caller.call(GetStatus(), patience=self._context.patience)
+            await context.ask(GetStatus(), Status)
         except BaseException:
             await self.close()
             raise
+        context.pool.identity = evolve(context.pool.identity, cluster=context.caller.cluster)
         return self
 
     async def __aexit__(
@@ -125,9 +138,11 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """End all connections."""
-        await self._context.pool.stop()
-        await self._context.caller.stop()
+        """End all connections.  A peer that does not take our farewell is not waited for."""
+        context = self._context
+        await context.reports.finish()
+        ends: tuple[Deferred[None], ...] = (context.pool.stop(), context.caller.stop())
+        await at_most(context.runtime.reactor, CLOSING, DeferredList(ends, consumeErrors=True))
 
     # ---- writing ---------------------------------------------------------------------------
 
@@ -152,85 +167,26 @@ class Client:
         :raises Unavailable: no progress for the patience given.
         """
         check_name(name)
+        check_parallel(parallel)
         wish = Wish(name, chunk_size, replication, parallel, resume)
         if isinstance(source, str | os.PathLike):
-            return await self._upload_path(os.path.abspath(os.fspath(source)), wish, progress)
+            return await upload_path(self._context, os.path.abspath(os.fspath(source)), wish, progress)
         if isinstance(source, AsyncIterator):
             stream = from_iterator(source, chunk_size)
         else:
             stream = from_file_object(source, self._context.runtime.threads, chunk_size)
-        return await self._upload_stream(stream, wish, progress)
-
-    async def _upload_path(self, path: str, wish: Wish, progress: Observer | None) -> UploadResult:
-        context = self._context
-        began = self._seconds()
-        source = PathSource(context.disk, context.runtime.threads, path, wish.chunk_size)
-        await source.open()
-        try:
-            folder = ManifestFolder(context.disk, context.runtime.threads, context.state_folder)
-            start = await begin(context, wish, source, path, folder)
-            if start.finished is not None:
-                return already(start.finished, self._seconds() - began)
-            assert start.granted is not None
-            source.set_chunk_size(start.granted.chunk_size)
-            meter = Meter(self._seconds, source.size, progress)
-            upload = Upload(context, source, start.granted, start.durable, meter)
-            digest = await upload.run(wish.parallel)
-            await upload.commit(digest)
-            await folder.finished(start.manifest)
-            return self._result(wish.name, start.granted, upload, digest, began)
-        finally:
-            source.close()
-
-    async def _upload_stream(self, source: StreamSource, wish: Wish, progress: Observer | None) -> UploadResult:
-        """A stream cannot be read twice, so it has no manifest: when it fails its chunks are given up at once."""
-        context = self._context
-        began = self._seconds()
-        granted = await create(context, wish, None)
-        upload = Upload(context, source, granted, {}, Meter(self._seconds, None, progress))
-        try:
-            digest = await upload.run(wish.parallel)
-            await upload.commit(digest)
-        except BaseException:
-            await self._give_up(granted)
-            raise
-        finally:
-            source.close()
-        return self._result(wish.name, granted, upload, digest, began)
-
-    async def _give_up(self, granted: UploadGranted) -> None:
-        """Tell metadata, so that the chunks are collected now and not after a day; the lease's end does it else."""
-        with self._context.session.operation() as operation:
-            telling = self._context.caller.call(
-                AbortUpload(operation, granted.file_id, granted.epoch), 1.0, patience=1.0
-            )
-            telling.addErrback(lambda _: None)  # the upload's own error is what the caller is told
-            await telling
-
-    def _result(self, name: str, granted: UploadGranted, upload: Upload, digest: bytes, began: float) -> UploadResult:
-        return UploadResult(
-            name,
-            granted.file_id,
-            upload.size,
-            show_digest(digest),
-            upload.chunks,
-            upload.degraded,
-            upload.sent,
-            upload.resumed,
-            self._seconds() - began,
-        )
+        return await upload_stream(self._context, stream, wish, progress)
 
     async def delete(self, name: str | None = None, *, file_id: int | None = None) -> FileInfo:
         """Remove a file by its name or its id (an id also ends an upload in progress).  Raises FileNotFound."""
         if (name is None) == (file_id is None):
             raise BadRequest("name the file or give its id, not both", "use --name NAME or --id FILE_ID")
-        with self._context.session.operation() as operation:
-            answer = await self._context.caller.call(
-                DeleteFile(operation, name, None if file_id is None else FileId(file_id)),
-                patience=self._context.patience,
-            )
-        assert isinstance(answer, FileInfo)
-        return answer
+        if name is not None:
+            check_name(name)
+        number = None if file_id is None else FileId(file_id)
+        return await self._context.mutate(
+            lambda operation: DeleteFile(operation, name, number), FileInfo, repeatable=False
+        )
 
     # ---- reading ---------------------------------------------------------------------------
 
@@ -250,6 +206,8 @@ class Client:
         :param force: overwrite an existing file.
         :raises FileNotFound, OutputExists, LocalFileError, ChunkUnreadable, Unavailable:
         """
+        check_name(name)
+        check_parallel(parallel)
         began = self._seconds()
         info = await find_file(self._context, name)
         meter = Meter(self._seconds, info.size, progress)
@@ -263,35 +221,30 @@ class Client:
 
     async def open(self, name: str, *, parallel: int = 4) -> RemoteFile:
         """A file for reading ranges.  Raises FileNotFound."""
+        check_name(name)
+        check_parallel(parallel)
         return RemoteFile(self._context, await find_file(self._context, name), parallel)
 
     async def stat(self, name: str | None = None, *, file_id: int | None = None) -> FileInfo:
         """What is known of a file.  Raises FileNotFound."""
-        answer = await self._context.caller.call(
-            GetFile(name, None if file_id is None else FileId(file_id)), patience=self._context.patience
-        )
-        assert isinstance(answer, FileInfo)
-        return answer
+        if name is not None:
+            check_name(name)
+        return await self._context.ask(GetFile(name, None if file_id is None else FileId(file_id)), FileInfo)
 
     async def chunks(self, info: FileInfo) -> AsyncIterator[ChunkInfo]:
         """A file's chunks in order, with where each replica is."""
-        first: int | None = 0
-        while first is not None and first < info.count:
-            page = await self._context.caller.call(
-                ListChunks(info.file_id, first, PAGE), patience=self._context.patience
-            )
-            assert isinstance(page, ChunkPage)
-            for chunk in page.chunks:
+        first = 0
+        while first < info.count:
+            for chunk in await chunk_page(self._context, info, first, PAGE):
                 yield chunk
-            first = page.next_index
+                first = chunk.index + 1
 
     async def list(self, prefix: str = "", limit: int | None = None) -> AsyncIterator[FileInfo]:
         """Files by prefix in byte order of their names, fetched by pages."""
         token = b""
         while limit is None or limit > 0:
             wanted = PAGE if limit is None else min(PAGE, limit)
-            page = await self._context.caller.call(ListFiles(prefix, token, wanted), patience=self._context.patience)
-            assert isinstance(page, FilePage)
+            page = await self._context.ask(ListFiles(prefix, token, wanted), FilePage)
             for info in page.files:
                 yield info
             limit = None if limit is None else limit - len(page.files)

@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
+from twisted.python.failure import Failure
+from twisted.python.threadable import isInIOThread
 
 from dfs.client import api
 from dfs.client.download import DownloadResult
@@ -63,8 +66,23 @@ class BlockingClient:
         self._client = client
 
     def _run(self, begin: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> T:
-        call: Any = blockingCallFromThread
-        result: T = call(self._reactor, lambda: Deferred.fromCoroutine(begin()))
+        """Begin on the reactor's thread and wait here; Ctrl-C gives it up there too."""
+        if isInIOThread():
+            raise RuntimeError("a blocking call on the reactor's thread would wait for itself: use dfs.client.api")
+        outcome: SimpleQueue[T | Failure] = SimpleQueue()
+        started: list[Deferred[None]] = []
+
+        def start() -> None:
+            started.append(Deferred.fromCoroutine(begin()).addBoth(outcome.put))
+
+        self._reactor.callFromThread(start)
+        try:
+            result = outcome.get()
+        except BaseException:
+            self._reactor.callFromThread(lambda: started[0].cancel())
+            raise
+        if isinstance(result, Failure):
+            result.raiseException()
         return result
 
     def __enter__(self) -> BlockingClient:

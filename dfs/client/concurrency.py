@@ -1,8 +1,8 @@
-"""Several coroutines at once, ended together."""
+"""Several coroutines at once, ended together; waiting that can be given up."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
@@ -28,11 +28,52 @@ async def gather(coroutines: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list
         raise
 
 
+def cancellable(inner: Deferred[T], unwanted: Callable[[T], object] = lambda _: None) -> Deferred[T]:
+    """``inner``, to be awaited: who cancels the waiting sees CancelledError at once, whatever ``inner`` makes of it.
+
+    So our own giving up is never mistaken for a Cancelled that a peer told, which may be tried again.  A result
+    that comes too late goes to ``unwanted``, to be let go of.
+    """
+    given_up: list[bool] = []
+
+    def cancel(outer: Deferred[T]) -> None:
+        given_up.append(True)
+        inner.cancel()
+
+    def fire(result: T | Failure) -> None:
+        if not given_up:
+            waiting.callback(result)  # a Failure makes it an errback
+        elif not isinstance(result, Failure):
+            unwanted(result)
+
+    waiting: Deferred[T] = Deferred(cancel)
+    inner.addBoth(fire)  # type: ignore[unused-awaitable]  # its result goes to `waiting`
+    return waiting
+
+
 def pause(reactor: Any, seconds: float) -> Deferred[None]:
     """A Deferred that fires after ``seconds``; cancelling it stops the timer."""
     waiting: Deferred[None] = Deferred(lambda _: call.cancel())
     call = reactor.callLater(seconds, waiting.callback, None)
     return waiting
+
+
+async def at_most(reactor: Any, seconds: float, work: Deferred[Any]) -> None:
+    """Wait for the end of ``work``, good or bad, but not longer; then cancel it."""
+    ended: Deferred[None] = Deferred()
+
+    def end(_: object) -> None:
+        if not ended.called:
+            ended.callback(None)
+
+    late = reactor.callLater(seconds, end, None)
+    work.addBoth(end)  # type: ignore[unused-awaitable]  # `ended` tells
+    try:
+        await ended
+    finally:
+        if late.active():
+            late.cancel()
+        work.cancel()
 
 
 class Gate:
@@ -54,10 +95,6 @@ class Gate:
     async def passed(self) -> None:
         """Wait until it is open."""
         while not self.is_open:
-            waiter: Deferred[None] = Deferred(self._forget)
+            waiter: Deferred[None] = Deferred(self._waiting.remove)
             self._waiting.append(waiter)
             await waiter
-
-    def _forget(self, waiter: Deferred[None]) -> None:
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)

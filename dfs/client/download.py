@@ -13,22 +13,23 @@ import posixpath
 from collections.abc import Awaitable, Callable
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredList
 
+from dfs.client.chunklist import ChunkList
 from dfs.client.concurrency import gather
 from dfs.client.context import Context
 from dfs.client.errors import ChunkUnreadable, LocalFileError, OutputExists
-from dfs.client.fetching import Fetch, Wanted
+from dfs.client.fetching import Fetch
+from dfs.client.opening import Wanted
 from dfs.client.progress import Meter
 from dfs.client.receiving import FilePlace, MemoryPlace, Place
-from dfs.disk.errors import DiskError, DiskFull, NotFound
+from dfs.disk.errors import DiskError, DiskFull, Locked, NotFound
 from dfs.disk.interfaces import IDisk, IDiskFile
-from dfs.protocol.messages import ChunkInfo, ChunkPage, FileInfo, GetFile, ListChunks
-from dfs.protocol.values import file_digest
+from dfs.protocol.messages import ChunkInfo, FileInfo
 from dfs.runtime.interfaces import IThreads
 
-PAGE = 256
 READ = 1 << 20
+LONGEST_BASE = 200  # bytes of the target's name in the temporary one's: file systems allow 255
 
 
 @frozen
@@ -40,52 +41,6 @@ class DownloadResult:
     digest: str
     seconds: float
     path: str
-
-
-async def find_file(context: Context, name: str) -> FileInfo:
-    """Raises FileNotFound."""
-    answer = await context.caller.call(GetFile(name, None), patience=context.patience)
-    assert isinstance(answer, FileInfo)
-    return answer
-
-
-class ChunkList:
-    """A file's chunks in order, fetched by pages as they are needed.  Safe for several coroutines."""
-
-    def __init__(self, context: Context, info: FileInfo) -> None:
-        self._context = context
-        self._info = info
-        self._next: int | None = 0
-        self._ready: list[ChunkInfo] = []
-        self._lock = DeferredLock()
-        self._hashes: list[bytes] = []
-
-    async def take(self) -> ChunkInfo | None:
-        """The next chunk, None at the end."""
-        await self._lock.acquire()
-        try:
-            if not self._ready and self._next is not None and len(self._hashes) < self._info.count:
-                await self._page(self._next)
-            return self._ready.pop(0) if self._ready else None
-        finally:
-            self._lock.release()
-
-    async def _page(self, first: int) -> None:
-        page = await self._context.caller.call(
-            ListChunks(self._info.file_id, first, PAGE), patience=self._context.patience
-        )
-        assert isinstance(page, ChunkPage)
-        expected = list(range(first, first + len(page.chunks)))
-        if [chunk.index for chunk in page.chunks] != expected or not page.chunks:
-            raise ChunkUnreadable(f"{self._info.name!r} was deleted while it was read", "list the names that are there")
-        self._ready = list(page.chunks)
-        self._hashes += [chunk.sha256 for chunk in page.chunks]
-        self._next = page.next_index
-
-    def check(self) -> None:
-        """All chunks were taken: their hashes give the digest that was committed."""
-        if len(self._hashes) != self._info.count or file_digest(b"".join(self._hashes)) != self._info.digest:
-            raise ChunkUnreadable(f"the chunks of {self._info.name!r} do not give the digest that was committed")
 
 
 async def fetch(context: Context, info: FileInfo, chunk: ChunkInfo, place: Place, meter: Meter) -> None:
@@ -105,6 +60,13 @@ def chunk_is_there(file: IDiskFile, start: int, chunk: ChunkInfo) -> bool:
     return digest.digest() == chunk.sha256
 
 
+def partial_path(path: str, file_id: int) -> str:
+    """Where a download lies until it is whole."""
+    folder, base = posixpath.split(path)
+    short = base.encode(errors="surrogateescape")[:LONGEST_BASE].decode(errors="ignore")
+    return posixpath.join(folder, f".{short}.{file_id:016x}.dfs-part")
+
+
 class FileDownload:
     """Into a file of this machine."""
 
@@ -116,14 +78,23 @@ class FileDownload:
         self._path = path
         self._force = force
         self._meter = meter
-        folder, base = posixpath.split(path)
-        self._folder = folder
-        self._partial = f"{folder}/.{base[:180]}.{info.file_id:016x}.dfs-part"
+        self._partial = partial_path(path, info.file_id)
 
     async def run(self, parallel: int) -> None:
         """Raises LocalFileError, OutputExists, ChunkUnreadable and what metadata says."""
         try:
-            await self._run(parallel)
+            await self._check_target()
+            known = await self._threads.run(self._disk.exists, self._partial)
+            # The lock comes before the file is opened: whoever holds it has the file that bears the name.
+            lock = await self._threads.run(self._disk.lock, self._partial)
+            try:
+                await self._fill(parallel, known)
+            finally:
+                lock.release()
+        except Locked as error:
+            raise LocalFileError(
+                f"another download of {self._info.name!r} to {self._path} runs", "wait for it, or choose another --out"
+            ) from error
         except DiskFull as error:
             raise LocalFileError(f"no space: {error}", "free some space, then run the same command again") from error
         except NotFound as error:
@@ -131,23 +102,28 @@ class FileDownload:
         except DiskError as error:
             raise LocalFileError(f"cannot write {error}", "check the folder and its permissions") from error
 
-    async def _run(self, parallel: int) -> None:
-        await self._check_target()
-        known = await self._threads.run(self._disk.exists, self._partial)
+    async def _fill(self, parallel: int, known: bool) -> None:
+        """Every chunk into the temporary file; its bytes are durable before it gets the name."""
         file = await self._threads.run(self._disk.open, self._partial, True)
-        lock = await self._threads.run(self._disk.lock, self._partial)
         try:
             await self._threads.run(file.truncate, self._info.size)
             chunks = ChunkList(self._context, self._info)
             await gather(self._work(file, chunks, known) for _ in range(parallel))
             chunks.check()
             await self._threads.run(file.sync)
-            await self._check_target()
-            await self._threads.run(self._disk.rename, self._partial, self._path)
-            await self._threads.run(self._disk.sync_folder, self._folder)
+        except ChunkUnreadable:
+            await self._drop_if_nothing_was_fetched()
+            raise
         finally:
-            lock.release()
             file.close()
+        await self._check_target()
+        await self._threads.run(self._disk.rename, self._partial, self._path)
+        await self._threads.run(self._disk.sync_folder, posixpath.dirname(self._path))
+
+    async def _drop_if_nothing_was_fetched(self) -> None:
+        """A temporary file without a byte of the file is only litter."""
+        if not self._meter.done:
+            await self._threads.run(self._disk.unlink, self._partial)
 
     async def _check_target(self) -> None:
         if not await self._threads.run(self._disk.exists, self._path):
@@ -185,9 +161,9 @@ async def download_to_stream(
                 ahead.append(Deferred.fromCoroutine(load(chunk)))
             if not ahead:
                 break
-            await write(await ahead[0])
-            del ahead[0]
+            await write(await ahead.pop(0))
         chunks.check()
     finally:
         for each in ahead:
-            each.addErrback(lambda _: bytearray()).cancel()  # its end is not what ended us
+            each.cancel()
+        await DeferredList(ahead, consumeErrors=True)  # their ends are not what ended us

@@ -22,6 +22,7 @@ from dfs.protocol.errors import (
 )
 
 __all__ = [
+    "BadName",
     "BadRequest",
     "Cancelled",
     "ChunkUnreachable",
@@ -40,6 +41,12 @@ __all__ = [
     "UploadGone",
     "WrongCluster",
 ]
+
+
+class BadName(BadRequest):
+    """No file can have this name (S44)."""
+
+    exit_code = 2
 
 
 class LocalFileError(DFSError):

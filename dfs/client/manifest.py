@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from attrs import asdict, evolve, frozen
@@ -20,7 +21,8 @@ from dfs.disk.interfaces import IDisk
 from dfs.runtime.interfaces import IThreads
 
 VERSION = 1
-KEPT = 1000  # finished manifests beyond this many are forgotten, oldest first
+OURS = re.compile(r"[0-9a-f]{64}\.json(\.\d+\.new)?")  # what we may remove of a folder that others may use too
+KEPT = 1000  # manifests beyond this many are forgotten, oldest first
 
 
 @frozen
@@ -35,6 +37,17 @@ class Manifest:
     file_id: int
     chunk_size: int
     state: str
+
+    def is_sound(self) -> bool:
+        """Whether every field is of its kind: the file may have been damaged or written by hand."""
+        texts = (self.cluster, self.name, self.path, self.state)
+        numbers = (self.size, self.file_id, self.chunk_size)
+        return (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(number, int) and number >= 0 for number in numbers)
+            and isinstance(self.modified, float)
+            and self.state in ("open", "committed")
+        )
 
     def key(self) -> str:
         """What the file in the state folder is called."""
@@ -55,14 +68,32 @@ class ManifestFolder:
         self._folder = folder
 
     async def load(self, key: str) -> Manifest | None:
-        """None if there is none, or none that can be read: then the upload starts anew."""
-        document: dict[str, Any] | None = await self._threads.run(self._read, key)
+        """None if there is none that can be understood: then the upload starts anew.  Raises LocalFileError."""
+        try:
+            document: dict[str, Any] | None = await self._threads.run(self._read, key)
+        except DiskError as error:
+            raise self._unusable("read", error) from error
         if document is None or document.pop("version", None) != VERSION:
             return None
         try:
-            return Manifest(**document)
+            manifest = Manifest(**document)
         except TypeError:
             return None
+        return manifest if manifest.is_sound() and manifest.key() == key else None
+
+    async def forget(self, key: str) -> None:
+        """Remove a manifest, if there is one.  Raises LocalFileError."""
+        try:
+            await self._threads.run(self._disk.unlink, self._path(key))
+        except NotFound:
+            return
+        except DiskError as error:
+            raise self._unusable("remove", error) from error
+
+    def _unusable(self, verb: str, error: DiskError) -> LocalFileError:
+        return LocalFileError(
+            f"cannot {verb} the upload's manifest: {error}", "set DFS_STATE to a writable folder, or use --no-resume"
+        )
 
     def _read(self, key: str) -> dict[str, Any] | None:
         try:
@@ -82,9 +113,7 @@ class ManifestFolder:
         try:
             await self._threads.run(self._write, manifest)
         except DiskError as error:
-            raise LocalFileError(
-                f"cannot keep the upload's manifest: {error}", "set DFS_STATE to a writable folder, or use --no-resume"
-            ) from error
+            raise self._unusable("keep", error) from error
 
     def _write(self, manifest: Manifest) -> None:
         self._disk.make_folders(self._folder)
@@ -102,12 +131,21 @@ class ManifestFolder:
         self._forget_old()
 
     def _forget_old(self) -> None:
-        names = [name for name in self._disk.list_folder(self._folder) if name.endswith(".json")]
+        names = [name for name in self._disk.list_folder(self._folder) if OURS.fullmatch(name)]
         if len(names) <= KEPT:
             return
-        aged = sorted((self._disk.stat(f"{self._folder}/{name}").modified, name) for name in names)
+        aged = sorted((self._age(name), name) for name in names)
         for _, name in aged[: len(names) - KEPT]:
-            self._disk.unlink(f"{self._folder}/{name}")
+            try:
+                self._disk.unlink(f"{self._folder}/{name}")
+            except NotFound:
+                continue  # another process forgot it
+
+    def _age(self, name: str) -> float:
+        try:
+            return self._disk.stat(f"{self._folder}/{name}").modified
+        except NotFound:
+            return 0.0
 
     async def finished(self, manifest: Manifest) -> None:
         """Remember that it is committed: finishing it again is a success that sends nothing."""

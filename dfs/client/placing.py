@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from twisted.internet.defer import DeferredLock
 
-from dfs.client.session import Session
-from dfs.protocol.leader import LeaderCaller
+from dfs.client.context import Context
+from dfs.protocol.errors import InternalError
 from dfs.protocol.messages import AllocateChunks, Placement, Placements, ReplaceChunk, UploadGranted
 
 AHEAD = 16  # indexes asked for at once
@@ -19,9 +19,8 @@ class PlacementsAhead:
     :param count: chunks in all, or None while unknown.
     """
 
-    def __init__(self, caller: LeaderCaller, session: Session, granted: UploadGranted, count: int | None) -> None:
-        self._caller = caller
-        self._session = session
+    def __init__(self, context: Context, granted: UploadGranted, count: int | None) -> None:
+        self._context = context
         self._granted = granted
         self._count = count
         self._lock = DeferredLock()
@@ -38,31 +37,28 @@ class PlacementsAhead:
         try:
             if index not in self._known:
                 await self._allocate(index)
+            if index not in self._known:
+                raise InternalError(f"metadata gave no place for chunk {index}", "run the same command again")
             return self._known.pop(index)
         finally:
             self._lock.release()
 
     async def _allocate(self, index: int) -> None:
-        count = AHEAD if self._count is None else min(AHEAD, self._count - index)
-        with self._session.operation() as operation:
-            answer = await self._caller.call(
-                AllocateChunks(operation, self._granted.file_id, self._granted.epoch, index, max(1, count))
-            )
-        assert isinstance(answer, Placements)
+        count = AHEAD if self._count is None else max(1, min(AHEAD, self._count - index))
+        upload = self._granted
+        answer = await self._context.mutate(
+            lambda operation: AllocateChunks(operation, upload.file_id, upload.epoch, index, count), Placements
+        )
         self._keep(answer.placements)
 
     async def replace(self, failed: Placement, avoid: Iterable[str]) -> Placement:
         """Another placement after a failed write, or the news that it was committed after all."""
-        with self._session.operation() as operation:
-            answer = await self._caller.call(
-                ReplaceChunk(
-                    operation,
-                    self._granted.file_id,
-                    self._granted.epoch,
-                    failed.index,
-                    failed.generation,
-                    tuple(sorted(avoid)),
-                )
-            )
-        assert isinstance(answer, Placements)
+        upload, index, generation = self._granted, failed.index, failed.generation
+        names = tuple(sorted(avoid))
+        answer = await self._context.mutate(
+            lambda operation: ReplaceChunk(operation, upload.file_id, upload.epoch, index, generation, names),
+            Placements,
+        )
+        if [placement.index for placement in answer.placements] != [index]:
+            raise InternalError(f"metadata gave no other place for chunk {index}", "run the same command again")
         return answer.placements[0]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dfs.client.chunklist import chunk_page
 from dfs.client.concurrency import gather
 from dfs.client.context import Context
-from dfs.client.errors import ChunkUnreadable
-from dfs.client.fetching import Fetch, Wanted
+from dfs.client.fetching import Fetch
+from dfs.client.opening import Wanted
 from dfs.client.receiving import MemoryPlace
-from dfs.protocol.messages import ChunkInfo, ChunkPage, FileInfo, ListChunks
+from dfs.protocol.messages import ChunkInfo, FileInfo
 
-PAGE = 256
 MAX_READ = 256 << 20
 
 
@@ -43,19 +43,11 @@ class RemoteFile:
             raise ValueError(f"at most {MAX_READ >> 20} MiB at once; use download for more")
         pieces: list[bytearray] = []
         first, last = offset // self.info.chunk_size, (end - 1) // self.info.chunk_size
-        for begin in range(first, last + 1, self._parallel):
-            chunks = await self._chunks(begin, min(self._parallel, last + 1 - begin))
+        while first <= last:
+            chunks = await chunk_page(self._context, self.info, first, min(self._parallel, last + 1 - first))
             pieces += await gather(self._piece(chunk, offset, end) for chunk in chunks)
+            first += len(chunks)
         return b"".join(pieces)
-
-    async def _chunks(self, first: int, count: int) -> tuple[ChunkInfo, ...]:
-        page = await self._context.caller.call(
-            ListChunks(self.info.file_id, first, count), patience=self._context.patience
-        )
-        assert isinstance(page, ChunkPage)
-        if [chunk.index for chunk in page.chunks] != list(range(first, first + count)):
-            raise ChunkUnreadable(f"{self.info.name!r} was deleted while it was read", "list the names that are there")
-        return page.chunks
 
     async def _piece(self, chunk: ChunkInfo, offset: int, end: int) -> bytearray:
         start = chunk.index * self.info.chunk_size

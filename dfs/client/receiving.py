@@ -2,6 +2,10 @@
 
 Checksums, hashing and writing run on a thread a batch at a time; the stream is
 paused while more than HIGH_WATER bytes wait.
+
+Invariant: what a replica sends is written within its own chunk only, and nothing
+of it is written after :meth:`PlaceSink.finished` came back, so the next replica's bytes
+are never mixed with it.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -63,40 +68,73 @@ class MemoryPlace:
             at += len(piece)
 
 
+@frozen
+class Expected:
+    """What a stream must bring: bytes ``start`` to ``end`` at least, none at or beyond ``limit`` (the chunk's length);
+    ``sha256`` of all of them when a whole chunk is read, b"" for a range (checksums only)."""
+
+    node: str
+    start: int
+    end: int
+    limit: int
+    sha256: bytes
+
+
 @implementer(IBlockSink)
 class PlaceSink:
-    """Feeds a place.  ``done`` fires when all is written and verified, or fails with DFSError.
+    """Feeds a place."""
 
-    :param sha256: the committed hash when a whole chunk is read, b"" for a range (checksums only).
-    """
-
-    def __init__(self, threads: IThreads, place: Place, offset: int, length: int, sha256: bytes, node: str) -> None:
+    def __init__(self, threads: IThreads, place: Place, expected: Expected) -> None:
         self._threads = threads
         self._place = place
-        self._next = offset
-        self._end = offset + length
-        self._sha256 = sha256
-        self._node = node
+        self._expected = expected
+        self._next = expected.start
         self._digest = hashlib.sha256()
         self._waiting: list[Block] = []
         self._held = 0
         self._busy = False
-        self._writing: Deferred[None] | None = None
-        self._complete = False
+        self._complete = False  # all has come
+        self._over = False  # nothing more is taken
         self._stream: IIncomingStream | None = None
         self._error: BaseException | None = None
+        self._waiters: list[Deferred[None]] = []
         self.received = 0
-        self.done: Deferred[None] = Deferred()
 
     def attach(self, stream: IIncomingStream) -> None:
         """The hold on the stream, for flow control."""
         self._stream = stream
 
+    async def finished(self) -> None:
+        """Wait until all is written and verified.  Raises DFSError, and whatever the place raised.  Cancelled, it
+        stops the stream and comes back when the thread has let go of the place."""
+        try:
+            await self._idle()
+        except CancelledError as error:
+            self.give_up(Cancelled("the reader gave the chunk up"))
+            if self._busy:
+                await self._idle()
+            raise error
+        if self._error is not None:
+            raise self._error
+
+    async def _idle(self) -> None:
+        if not self._over or self._busy:
+            waiter: Deferred[None] = Deferred(self._waiters.remove)
+            self._waiters.append(waiter)
+            await waiter
+
+    def _settle(self) -> None:
+        """Whoever waits is told, once nothing more is taken and the thread is done."""
+        if self._over and not self._busy:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)
+
     def block_received(self, block: Block) -> None:
-        if self._error is not None or self.done.called:
+        if self._over:
             return
-        if block.offset != self._next:
-            self._fail(ReplicaCorrupt(f"{self._node} sent bytes out of order", nodes=(self._node,)))
+        if block.offset != self._next or block.offset + block.length > self._expected.limit:
+            self.give_up(self._corrupt("sent other bytes than were asked for"))
             return
         self._next += block.length
         self._waiting.append(block)
@@ -108,45 +146,46 @@ class PlaceSink:
             self._write_next()
 
     def end_received(self, length: int, sha256: bytes) -> None:
+        self._stream = None
         self._complete = True
         self._write_next()
 
     def stream_failed(self, error: DFSError) -> None:
         self._stream = None
-        self._fail(error)
+        self.give_up(error)
 
-    def give_up(self, error: DFSError) -> None:
-        """Stop the stream; ``done`` fails with ``error``."""
-        self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        """The first error counts.  ``done`` waits for the thread, so that nothing of this replica is written later."""
-        if self._error is not None or self.done.called:
+    def give_up(self, error: BaseException) -> None:
+        """Stop the stream.  The first error counts."""
+        if self._over:
             return
+        self._over = True
         self._error = error
+        self._waiting.clear()
         if self._stream is not None:
             self._stream.refuse(error if isinstance(error, DFSError) else Cancelled("the reader failed"))
-        if not self._busy:
-            self.done.errback(error)
+            self._stream = None
+        self._settle()
+
+    def _corrupt(self, what: str) -> ReplicaCorrupt:
+        return ReplicaCorrupt(f"{self._expected.node} {what}", nodes=(self._expected.node,))
 
     def _write_next(self) -> None:
-        if self._busy or self._error is not None or self.done.called:
+        if self._busy or self._over:
             return
-        if not self._waiting:
-            if self._complete:
-                self._finish()
-            return
-        blocks, self._waiting = self._waiting, []
-        self._busy = True
-        writing = self._threads.run(self._write, blocks)
-        self._writing = writing.addCallbacks(self._written, self._write_failed)
+        if self._waiting:
+            blocks, self._waiting = self._waiting, []
+            self._busy = True
+            writing = self._threads.run(self._write, blocks)
+            writing.addCallbacks(self._written, self._write_failed)  # type: ignore[unused-awaitable]
+        elif self._complete:
+            self._verify()
 
     def _write(self, blocks: list[Block]) -> int:
         """On a thread: check, hash and keep."""
         for block in blocks:
             if not block_is_sound(block):
-                raise ReplicaCorrupt(f"a checksum of the bytes from {self._node} is wrong", nodes=(self._node,))
-            if self._sha256:
+                raise self._corrupt("sent bytes with a wrong checksum")
+            if self._expected.sha256:
                 for piece in block.pieces:
                     self._digest.update(piece)
             self._place.write(block.offset, block.pieces)
@@ -155,25 +194,21 @@ class PlaceSink:
     def _written(self, count: int) -> None:
         self._busy = False
         self._held -= count
-        if self._error is not None:
-            self.done.errback(self._error)
-            return
-        if self._held <= HIGH_WATER // 2 and self._stream is not None and not self._complete:
+        if self._held <= HIGH_WATER // 2 and self._stream is not None:
             self._stream.resume()
         self._write_next()
+        self._settle()
 
     def _write_failed(self, failure: Failure) -> None:
         self._busy = False
-        error = self._error
-        if error is None:
-            self._fail(failure.value or RuntimeError(str(failure)))
-        else:
-            self.done.errback(error)
+        self.give_up(failure.value or RuntimeError(str(failure)))
+        self._settle()
 
-    def _finish(self) -> None:
-        if self._next < self._end:
-            self._fail(ReplicaCorrupt(f"{self._node} sent too few bytes", nodes=(self._node,)))
-        elif self._sha256 and self._digest.digest() != self._sha256:
-            self._fail(ReplicaCorrupt(f"the SHA-256 of the replica at {self._node} is wrong", nodes=(self._node,)))
+    def _verify(self) -> None:
+        if self._next < self._expected.end:
+            self.give_up(self._corrupt("sent too few bytes"))
+        elif self._expected.sha256 and self._digest.digest() != self._expected.sha256:
+            self.give_up(self._corrupt("holds bytes with another SHA-256 than was committed"))
         else:
-            self.done.callback(None)
+            self._over = True
+            self._settle()

@@ -11,13 +11,15 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dfs.client.concurrency import Gate
+from dfs.client.concurrency import Gate, cancellable
 from dfs.client.sources import READ, ChunkBody
 from dfs.protocol.blocks import cut_blocks
-from dfs.protocol.errors import Cancelled
+from dfs.protocol.errors import Cancelled, ReplicaCorrupt
 from dfs.protocol.interfaces import Block, IConnection, IPut
 from dfs.protocol.messages import ChunkWritten, PutChunk
 from dfs.runtime.interfaces import IThreads
@@ -57,51 +59,78 @@ def hash_body(body: ChunkBody) -> bytes:
     return digest.digest()
 
 
-async def send_chunk(
-    connection: IConnection,
-    request: PutChunk,
-    body: ChunkBody,
-    threads: IThreads,
-    idle_timeout: float,
-    moved: Callable[[int], None],
-) -> ChunkWritten:
-    """Stream a body; the primary's answer, whose SHA-256 is the one computed here.
+class Sending:
+    """One try to send one chunk.
 
-    ``moved(n)`` is told of bytes handed to the transport, and of minus all of them if the put fails.
-    Raises DFSError.  Cancelling aborts the stream.
+    :param moved: told of bytes handed to the transport, and of minus all of them if the put fails.
     """
-    put: IPut = connection.open_put(request, idle_timeout)
-    gate = Gate()
-    ended: list[bool] = []
 
-    def over(result: R) -> R:
-        ended.append(True)
-        gate.open()
+    def __init__(
+        self,
+        connection: IConnection,
+        request: PutChunk,
+        body: ChunkBody,
+        threads: IThreads,
+        idle_timeout: float,
+        moved: Callable[[int], None],
+    ) -> None:
+        self._body = body
+        self._threads = threads
+        self._moved = moved
+        self._digest = hashlib.sha256()
+        self._sent = 0
+        self._gate = Gate()
+        self._over = False
+        self._put: IPut = connection.open_put(request, idle_timeout)
+        self._node = request.targets[0].name
+        self._answer: Deferred[Any] = cancellable(self._put.answer.addBoth(self._ended))
+        self._put.register_producer(GateProducer(self._gate))
+
+    def _ended(self, result: R) -> R:
+        """The answer came, or the put failed: whoever waits at the gate looks again."""
+        self._over = True
+        self._gate.open()
         return result
 
-    put.answer.addBoth(over)
-    put.register_producer(GateProducer(gate))
-    sent = 0
-    digest = hashlib.sha256()
-    try:
-        batch = await threads.run(read_batch, body, digest, 0)
-        while not ended:
-            for block in batch:
-                put.write(block)
-                sent += block.length
-                moved(block.length)
-            if sent == body.length:
-                put.end(sent, digest.digest())
-                break
-            ahead = threads.run(read_batch, body, digest, sent)
-            await gate.passed()
-            batch = await ahead
-        written: ChunkWritten = await put.answer
-        sent = 0
+    async def run(self) -> ChunkWritten:
+        """The primary's answer, about just these bytes.  Raises DFSError.  Cancelling aborts the stream."""
+        ahead: Deferred[list[Block]] | None = None
+        try:
+            ahead = self._read()
+            while not self._over:
+                batch, ahead = await ahead, None
+                self._write(batch)
+                if self._sent == self._body.length:
+                    self._put.end(self._sent, self._digest.digest())
+                    break
+                ahead = self._read()
+                await self._gate.passed()
+            written = self._checked(await self._answer)
+        except BaseException:
+            self._moved(-self._sent)
+            self._put.abort(Cancelled("the sender gave the chunk up"))
+            self._answer.addErrback(_heard).cancel()
+            raise
+        finally:
+            self._put.unregister_producer()
+            if ahead is not None:
+                ahead.addErrback(_heard).cancel()
         return written
-    except BaseException:
-        put.abort(Cancelled("the sender gave the chunk up"))
-        raise
-    finally:
-        put.unregister_producer()
-        moved(-sent)
+
+    def _read(self) -> Deferred[list[Block]]:
+        return self._threads.run(read_batch, self._body, self._digest, self._sent)
+
+    def _write(self, batch: list[Block]) -> None:
+        for block in batch:
+            self._put.write(block)
+            self._sent += block.length
+            self._moved(block.length)
+
+    def _checked(self, written: ChunkWritten) -> ChunkWritten:
+        if (written.length, written.sha256) != (self._body.length, self._digest.digest()):
+            raise ReplicaCorrupt(f"{self._node} says that it stored other bytes than were sent", nodes=(self._node,))
+        return written
+
+
+def _heard(failure: Failure) -> Any:
+    """What else went wrong in a try that has failed; the first error is the one that is told."""

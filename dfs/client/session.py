@@ -11,34 +11,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from attrs import Factory, define
+
 from dfs.protocol.messages import Operation
 
 
+@define
+class _Numbers:
+    """One session and the numbers that it gave out."""
+
+    session: bytes
+    last: int = 0
+    open: set[int] = Factory(set)
+
+
 class Session:
-    """Issues operations.  ``cluster_time_ms`` is read once, when the first one is asked for."""
+    """Issues operations.  ``cluster_time_ms`` is read when the first one is asked for."""
 
     def __init__(self, entropy: Callable[[int], bytes], cluster_time_ms: Callable[[], int]) -> None:
         self._entropy = entropy
         self._cluster_time_ms = cluster_time_ms
-        self._session = b""
-        self._last = 0
-        self._open: set[int] = set()
+        self._numbers: _Numbers | None = None
 
     @contextmanager
     def operation(self) -> Iterator[Operation]:
         """An operation to carry in one request and all its retries; ended with the block."""
-        if not self._session:
-            self._session = self._cluster_time_ms().to_bytes(8, "big") + self._entropy(8)
-        self._last += 1
-        sequence = self._last
-        self._open.add(sequence)
+        numbers = self._numbers
+        if numbers is None:
+            numbers = _Numbers(self._cluster_time_ms().to_bytes(8, "big") + self._entropy(8))
+            self._numbers = numbers
+        numbers.last += 1
+        sequence = numbers.last
+        numbers.open.add(sequence)
         try:
-            yield Operation(session=self._session, sequence=sequence, floor=min(self._open))
+            yield Operation(session=numbers.session, sequence=sequence, floor=min(numbers.open))
         finally:
-            self._open.discard(sequence)
+            numbers.open.discard(sequence)
 
     def expire(self) -> None:
         """Begin a new session with the next operation (the former one was refused as expired)."""
-        self._session = b""
-        self._last = 0
-        self._open.clear()
+        self._numbers = None

@@ -68,7 +68,7 @@ class FileBody:
 
 @frozen
 class BufferedBody:
-    """Bytes held in memory, READ at a time."""
+    """Bytes held in memory, in segments of READ (the last one perhaps shorter)."""
 
     index: int
     length: int
@@ -76,9 +76,8 @@ class BufferedBody:
 
     def read(self, offset: int, length: int) -> memoryview:
         first, within = divmod(offset, READ)
-        view = memoryview(self.segments[first])[within : within + length] if self.segments else memoryview(b"")
-        if len(view) == length:
-            return view
+        if within + length <= READ:
+            return memoryview(self.segments[first])[within : within + length]
         last = (offset + length - 1) // READ
         joined = b"".join(self.segments[first : last + 1])
         return memoryview(joined)[within : within + length]
@@ -105,6 +104,8 @@ class PathSource:
             if stat.is_folder:
                 raise LocalFileError(f"{self._path} is a folder", "name a file")
             self._file = await self._threads.run(self._disk.open, self._path, False, False, False)
+            if stat.length == 0 and await self._threads.run(self._file.pread, 1, 0):
+                raise LocalFileError(f"{self._path} is not a regular file", "give it as a stream: --file - is stdin")
         except DiskError as error:
             raise LocalFileError(f"cannot read {error}", "check the path and its permissions") from error
         self.size, self.modified = stat.length, stat.modified
@@ -133,7 +134,7 @@ class PathSource:
             stat = await self._threads.run(self._disk.stat, self._path)
         except DiskError as error:
             raise LocalFileChanged(f"the file went away while it was uploaded: {error}", "upload it again") from error
-        if (stat.length, stat.modified) != (self.size, self.modified):
+        if (stat.length, stat.modified) != (self.size, self.modified):  # S40
             raise LocalFileChanged(f"{self._path} changed while it was uploaded", "upload it again")
 
     def close(self) -> None:
@@ -146,12 +147,11 @@ class PathSource:
 class StreamSource:
     """Bytes that come once: ``pull`` is a coroutine function giving some bytes, b"" at the end."""
 
-    def __init__(self, pull: Callable[[], Any], chunk_size: int, closed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, pull: Callable[[], Any], chunk_size: int) -> None:
         self._pull = pull
         self._chunk_size = chunk_size
-        self._closed = closed
         self._lock = DeferredLock()
-        self._rest = b""
+        self._rest = memoryview(b"")
         self._ended = False
         self._next = 0
         self._taken = 0
@@ -183,25 +183,28 @@ class StreamSource:
         return BufferedBody(index, gathered, tuple(segments))
 
     async def _segment(self, length: int) -> bytes:
-        """``length`` bytes, fewer only at the end."""
-        pieces = [self._rest]
-        have = len(self._rest)
-        while have < length and not self._ended:
-            piece = await self._pull()
-            if not piece:
-                self._ended = True
-                break
-            pieces.append(bytes(piece))
-            have += len(piece)
-        joined = b"".join(pieces)
-        self._rest = joined[length:]
-        return joined[:length]
+        """``length`` bytes, fewer only at the end.  Each byte is copied once or twice however the pieces are cut."""
+        pieces: list[memoryview] = []
+        missing = length
+        while missing:
+            if not self._rest:
+                if self._ended:
+                    break
+                piece = await self._pull()
+                if not piece:
+                    self._ended = True
+                    break
+                self._rest = memoryview(bytes(piece))
+            pieces.append(self._rest[:missing])
+            self._rest = self._rest[missing:]
+            missing -= len(pieces[-1])
+        return b"".join(pieces)
 
     async def check_unchanged(self) -> None:
         """A stream has only one state."""
 
     def close(self) -> None:
-        self._closed()
+        """Whoever opened the stream closes it."""
 
 
 def from_file_object(file: BinaryIO, threads: IThreads, chunk_size: int) -> StreamSource:
@@ -209,10 +212,13 @@ def from_file_object(file: BinaryIO, threads: IThreads, chunk_size: int) -> Stre
 
     async def pull() -> bytes:
         try:
-            data: bytes | None = await threads.run(file.read, READ)
+            data: Any = await threads.run(file.read, READ)
         except OSError as error:
             raise LocalFileError(f"cannot read the input: {error}") from error
-        return data or b""
+        if not isinstance(data, bytes | bytearray | memoryview):
+            reason = "it is non-blocking" if data is None else f"it gives {type(data).__name__}, not bytes"
+            raise LocalFileError(f"cannot read the input: {reason}", "give a blocking, binary stream")
+        return bytes(data)
 
     return StreamSource(pull, chunk_size)
 
