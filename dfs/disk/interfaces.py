@@ -35,7 +35,8 @@ class FileStat:
 
 
 class IDiskFile(Interface):
-    """An open file.  Not thread safe: one thread at a time uses it."""
+    """An open file.  ``pread`` and ``pwrite`` of ranges that do not overlap may run on several threads at once; of all
+    else, and of anything beside ``truncate`` or ``close``, there is one at a time."""
 
     path = Attribute("The absolute path it was opened with, a str.")
 
