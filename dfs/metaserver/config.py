@@ -1,0 +1,83 @@
+"""How a metadata server is set up.  The defaults are for production; tests and simulation make times short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attrs import field, frozen
+
+from dfs.disk.interfaces import IDisk
+from dfs.kv.folder import StoreFolder
+from dfs.metaserver.snapshotting import IStoreFolder
+from dfs.protocol.values import cluster_id_of
+from dfs.raft.node_config import NodeConfig
+from dfs.runtime.options import WriteQuorum
+
+OpenTables = Callable[[IDisk, str, str], IStoreFolder]
+
+
+def open_tables(disk: IDisk, folder: str, engine: str) -> IStoreFolder:
+    """The tables in ``folder`` by one of dfs.kv's engines; also ``memory``, which keeps them through any IDisk."""
+    tables: IStoreFolder = StoreFolder(disk, folder, engine)
+    return tables
+
+
+@frozen
+class MetaConfig:
+    """One metadata server.  Times are seconds.
+
+    :ivar node: its name, one of ``peers``.
+    :ivar peers: every founder's name and advertised address, itself included; the same on each of them.
+    :ivar listen: an endpoint description, as in ``tcp:7000:interface=127.0.0.1``.
+    :ivar folder: absolute; holds ``raft`` and ``tables``.
+    :ivar store: the engine of the tables: auto, berkeleydb, semidbm, memory.
+    :ivar tick: of Raft; the other times of Raft are in ticks.
+    :ivar jobs_per_answer: jobs that ride on one heartbeat answer at most.
+    """
+
+    node: str
+    peers: Mapping[str, str]
+    listen: str
+    folder: str
+    cluster_key: bytes = field(repr=False)
+    store: str = "auto"
+    write_quorum: WriteQuorum = field(factory=lambda: WriteQuorum("majority"))
+    heartbeat_interval: float = 3.0
+    suspect_after: float = 10.0
+    dead_after: float = 30.0
+    lease: float = 60.0
+    upload_ttl: float = 86400.0
+    repair_streams: int = 2
+    jobs_per_answer: int = 16
+    tick: float = 0.05
+    election_ticks: int = 10
+    trailing_entries: int = 10_000
+    sync_interval: float = 10.0
+    segment_length: int = 0  # bytes of one segment of the log; 0: Raft's own default
+    reserve_length: int = 16 << 20
+    open_tables: OpenTables = open_tables
+
+    @property
+    def cluster_id(self) -> bytes:
+        """16 bytes that the key decides."""
+        return cluster_id_of(self.cluster_key)
+
+    @property
+    def address(self) -> str:
+        """Where others reach us."""
+        return self.peers[self.node]
+
+    def raft(self) -> NodeConfig:
+        """Raft's share of the settings."""
+        shape = {"segment_length": self.segment_length} if self.segment_length else {}
+        return NodeConfig(
+            node=self.node,
+            members=self.peers,
+            cluster_id=self.cluster_id,
+            tick=self.tick,
+            election_ticks=self.election_ticks,
+            trailing_entries=self.trailing_entries,
+            sync_interval=self.sync_interval,
+            reserve_length=self.reserve_length,
+            **shape,
+        )

@@ -1,0 +1,36 @@
+"""Why a node cannot start or go on, as one sentence that says what to do."""
+
+from __future__ import annotations
+
+from twisted.internet.error import CannotListenError
+from twisted.python.failure import Failure
+
+from dfs.disk.errors import DiskError, Locked, ReadOnly
+from dfs.kv.errors import StoreCorrupt, StoreError, StoreFailed
+from dfs.metaserver.commands import NotUnderstood
+from dfs.raft.errors import StorageCorrupt, StorageFailed, WrongCluster
+
+#: First match wins: the class, and what to do about it.
+ADVICE: tuple[tuple[type[BaseException], str], ...] = (
+    (CannotListenError, "stop what uses the port, or choose another --listen"),
+    (Locked, "another process uses this folder: stop it, or choose another --data"),
+    (ReadOnly, "make the folder writable for this user, or choose another --data"),
+    (WrongCluster, "check --key-file, --node-id and --data"),
+    (StorageCorrupt, "the other members go on without it; see doc/operations.md for replacing a member"),
+    (StorageFailed, "check the disk, then start the node again: what it acknowledged is at a majority"),
+    (StoreCorrupt, "the other members go on without it; see doc/operations.md for replacing a member"),
+    (StoreFailed, "check the disk, then start the node again: what it acknowledged is at a majority"),
+    (StoreError, "see doc/operations.md"),
+    (DiskError, "check the disk and the folder's permissions, then start the node again"),
+    (NotUnderstood, "upgrade this node to the version of the others"),
+)
+
+
+def fatal_sentence(node: str, folder: str, failure: Failure) -> str:
+    """For the log, standard error and whoever reads them."""
+    error = failure.value
+    reason = (str(error) or type(error).__name__).rstrip(".")
+    for cls, advice in ADVICE:
+        if isinstance(error, cls):
+            return f"{node} stops: {reason}; {advice}"
+    return f"{node} stops: {type(error).__name__}: {reason}; its log has the traceback, its data is in {folder}"

@@ -1,0 +1,64 @@
+"""The leader follows its own tables: events of the state machine become looks, changes of nodes become views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfs.kv.interfaces import IKeyValueStore
+from dfs.metaserver import queries
+from dfs.metaserver.records import NodeRecord, Standing
+from dfs.metaserver.transaction import Event, FileEnded, NodeChanged, ShortChunk
+
+if TYPE_CHECKING:
+    from dfs.metaserver.leading import LeaderTerm
+
+
+class Following:
+    """:param term: the leadership that it is a duty of."""
+
+    def __init__(self, term: LeaderTerm) -> None:
+        self._term = term
+        self._seams = term.seams
+
+    async def load_nodes(self) -> None:
+        """All nodes of the tables; each gets a full time-out from now (S02)."""
+        after = 0
+        while page := await self._seams.reader.look(queries.nodes_page, after):
+            for number, record in page:
+                self._recorded(number, record)
+            after = page[-1][0]
+
+    def _recorded(self, number: int, record: NodeRecord) -> None:
+        self._seams.roster.recorded(number, record)
+        self._term.liveness.known(number, record.standing == Standing.DEAD, self._seams.seconds())
+
+    async def round(self) -> bool:
+        """See dfs.metaserver.duty."""
+        events, overflowed = await self._seams.reader.look(self._take)
+        if not self._term.active:
+            return False
+        if overflowed:
+            await self.load_nodes()
+            self._term.repair.planner.start(self._term.repair.views())
+        for event in events:
+            await self._happened(event)
+        if events:
+            self._term.repair_duty.nudge()
+        return False
+
+    def _take(self, _store: IKeyValueStore) -> tuple[tuple[Event, ...], bool]:
+        """On the lane."""
+        return self._seams.machine.take_events()
+
+    async def _happened(self, event: Event) -> None:
+        term = self._term
+        if isinstance(event, ShortChunk):
+            term.repair.planner.short(event.file_id, event.index)
+        elif isinstance(event, FileEnded):
+            term.leases.ended(event.file_id)
+            term.collecting.collector.ended(event.file_id)
+        elif isinstance(event, NodeChanged):
+            record = await self._seams.reader.look(queries.node, event.node)
+            if record is not None:
+                self._recorded(event.node, record)
+                term.judging.changed(event.node)

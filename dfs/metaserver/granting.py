@@ -1,0 +1,41 @@
+"""Signs what the chunk servers will check: each placement, copy and deletion (grants)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+
+from dfs.protocol.messages import Placement, Placements, UploadGranted
+from dfs.protocol.trust import KeyRing
+from dfs.protocol.values import FileId, Generation, Grant, GrantKind
+
+VALID_MS = 3_600_000
+
+
+class Granter:
+    """:param now_ms: cluster time, in which grants expire."""
+
+    def __init__(self, keys: KeyRing, now_ms: Callable[[], int]) -> None:
+        self._keys = keys
+        self._now_ms = now_ms
+
+    def grant(self, kind: GrantKind, file_id: int, index: int, generation: int, evidence: int = 0) -> Grant:
+        """Leave for one operation, for an hour of cluster time."""
+        expires_ms = self._now_ms() + VALID_MS
+        return self._keys.sign(kind, FileId(file_id), index, Generation(generation), expires_ms, evidence)
+
+    def placements(self, file_id: int, placements: tuple[Placement, ...]) -> tuple[Placement, ...]:
+        """With a grant to put wherever there is something to write."""
+        return tuple(self._placement(file_id, placement) for placement in placements)
+
+    def _placement(self, file_id: int, placement: Placement) -> Placement:
+        if not placement.targets:
+            return placement
+        return evolve(placement, grant=self.grant(GrantKind.PUT, file_id, placement.index, placement.generation))
+
+    def upload(self, granted: UploadGranted) -> UploadGranted:
+        return evolve(granted, placements=self.placements(granted.file_id, granted.placements))
+
+    def placed(self, file_id: int, placed: Placements) -> Placements:
+        return Placements(self.placements(file_id, placed.placements))

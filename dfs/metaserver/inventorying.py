@@ -1,0 +1,98 @@
+"""Asks for inventories, a few at a time, and brings the records in line with what is held (S06, S16).
+
+Each node is asked once in each leadership when its process is new to this leader, and again now and then.  What is
+missing is struck off only under the very number that was recorded; what is held and unknown is counted and left alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from dfs.metaserver.answers import Changed
+from dfs.metaserver.commands import MAX_COMMITS, AddReplicas, RemoveReplicas
+from dfs.metaserver.inventories import compare
+from dfs.metaserver.tables import LAST_PLACE
+from dfs.protocol.messages import Inventory, InventoryTaken
+
+if TYPE_CHECKING:
+    from dfs.metaserver.leading import LeaderTerm
+
+AT_ONCE = 4  # nodes that send one at a time
+GIVE_UP = 120.0  # seconds without a page: its turn is over
+EVERY = 6 * 3600.0  # seconds between two of one node
+
+
+@define
+class _Turn:
+    """``unknown`` counts what the pages of this inventory held and metadata does not know."""
+
+    heard: float
+    unknown: int = 0
+
+
+class Inventorying:
+    """:param term: the leadership that it belongs to."""
+
+    def __init__(self, term: LeaderTerm) -> None:
+        self._term = term
+        self._seams = term.seams
+        self._due: dict[int, float] = {}
+        self._turns: dict[int, _Turn] = {}
+
+    def wanted(self, node: int) -> None:
+        """The node may hold other replicas than recorded: its turn comes soon."""
+        self._due[node] = 0.0
+
+    def ask(self, node: int) -> bool:
+        """Whether the answer to this beat asks for a full inventory."""
+        now = self._seams.seconds()
+        for other in [other for other, turn in self._turns.items() if now - turn.heard >= GIVE_UP]:
+            del self._turns[other]
+        if node in self._turns or now < self._due.get(node, 0.0) or len(self._turns) >= AT_ONCE:
+            return False
+        self._turns[node] = _Turn(now)
+        self._due[node] = now + EVERY
+        return True
+
+    async def taken(self, page: Inventory) -> InventoryTaken:
+        """Compare a page, a bounded part of it at a time, and propose the differences.  Raises DFSError."""
+        missing = added = unknown = 0
+        after: bytes | None = None
+        while True:
+            found = await self._seams.reader.look(compare, page, after)
+            self._term.check()
+            for first in range(0, len(found.missing), MAX_COMMITS):
+                items = found.missing[first : first + MAX_COMMITS]
+                missing += (await self._propose(RemoveReplicas(page.node, page.number, items))).count
+            for first in range(0, len(found.found), MAX_COMMITS):
+                added += (await self._propose(AddReplicas(found.found[first : first + MAX_COMMITS]))).count
+            unknown += found.unknown
+            after = found.after
+            if after is None:
+                break
+        self._note(page, unknown)
+        return InventoryTaken(unknown, missing, added)
+
+    async def _propose(self, command: RemoveReplicas | AddReplicas) -> Changed:
+        changed = await self._seams.proposer.propose(command, Changed)
+        self._term.check()
+        return changed
+
+    def _note(self, page: Inventory, unknown: int) -> None:
+        turn = self._turns.setdefault(page.node, _Turn(0.0))
+        turn.heard = self._seams.seconds()
+        turn.unknown += unknown
+        if page.upto != LAST_PLACE:
+            return
+        del self._turns[page.node]
+        entry = self._seams.roster.entry(page.node)
+        name = entry.record.name if entry is not None else str(page.node)
+        key = f"unknown replicas {page.node}"
+        if turn.unknown:
+            self._seams.alarms.set(
+                key, f"{name} holds {turn.unknown} replicas that metadata has no record of; they are kept"
+            )
+        else:
+            self._seams.alarms.clear(key)

@@ -1,0 +1,148 @@
+"""One leadership: everything that a leader holds in memory, and the duties that it does.
+
+It begins when Raft says that this node leads *and has applied the no-op of its own term* (S29), loads what it needs
+from the tables, serves, and ends at the first doubt.  Nothing of it outlives the term: the next leader knows only the
+tables, gives each node and each upload a full time-out (S02), and finds what is short by scanning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from dfs.metaserver import queries
+from dfs.metaserver.clustertime import ClusterClock
+from dfs.metaserver.collecting import Collecting
+from dfs.metaserver.duty import Duty
+from dfs.metaserver.expiring import Expiring
+from dfs.metaserver.following import Following
+from dfs.metaserver.granting import Granter
+from dfs.metaserver.inventorying import Inventorying
+from dfs.metaserver.judging import Judging
+from dfs.metaserver.leases import LeaseTable
+from dfs.metaserver.liveness import Liveness
+from dfs.metaserver.orders import Orders
+from dfs.metaserver.pinning import Pinning
+from dfs.metaserver.repair import Repair
+from dfs.metaserver.seams import Seams
+from dfs.metaserver.timekeeping import Timekeeping
+from dfs.protocol.errors import Unavailable
+from dfs.protocol.messages import Job, JobKind
+from dfs.protocol.values import NodeState
+
+_log = Logger()
+
+JOB_SHIFT = 32  # a job's number: the term, two bits for its kind, a count
+KIND_SHIFT = 30
+
+
+class LeaderTerm:
+    """:param pinned: the members' incarnations as this node knows them (see dfs.metaserver.pinning)."""
+
+    def __init__(self, seams: Seams, term: int, pinning: Pinning) -> None:
+        self.seams, self.term = seams, term
+        self.active = True
+        self.loaded = False
+        config, now = seams.config, seams.seconds()
+        self.clock = ClusterClock(0, now)
+        self.granter = Granter(seams.keys, self.now_ms)
+        self.liveness = Liveness(config.suspect_after, config.dead_after)
+        self.leases = LeaseTable(int(config.upload_ttl * 1000), int(config.lease * 1000))
+        self.orders = Orders(self._order_expired)
+        self.repair = Repair(self)
+        self.collecting = Collecting(self)
+        self.judging = Judging(self)
+        self.inventorying = Inventorying(self)
+        self._following = Following(self)
+        expiring, timekeeping = Expiring(self), Timekeeping(self)
+        clock = seams.runtime.reactor
+        self.repair_duty = Duty(clock, "repair", 0.2, self.repair.round)
+        self._duties = (
+            Duty(clock, "following the tables", 0.2, self._following.round),
+            Duty(clock, "judging silence", min(0.5, config.dead_after / 10), self.judging.round),
+            self.repair_duty,
+            Duty(clock, "collecting garbage", 0.5, self.collecting.round),
+            Duty(clock, "expiring uploads", 1.0, expiring.round),
+            Duty(clock, "keeping cluster time", 1.0, timekeeping.round),
+            Duty(clock, "pinning members", 2.0, lambda: pinning.round(self)),
+        )
+        self._loading: Deferred[None] | None = None
+
+    # ---- life
+
+    def start(self) -> None:
+        """Load, then serve and do the duties."""
+        loading = Deferred.fromCoroutine(self._load())
+        self._loading = loading.addErrback(self._not_loaded)
+
+    def stop(self) -> None:
+        """Leadership is lost: nothing is decided, ordered or answered in its name after this."""
+        self.active = self.loaded = False
+        for duty in self._duties:
+            duty.stop()
+        if self._loading is not None:
+            self._loading.cancel()
+
+    async def _load(self) -> None:
+        look = self.seams.reader.look
+        await look(self._forget_events)
+        head = await look(queries.head)
+        self.clock = ClusterClock(head.time_ms if head is not None else 0, self.seams.seconds())
+        await self._following.load_nodes()
+        await self._load_uploads()
+        self.repair.planner.start(self.repair.views())
+        if self.active:
+            self.loaded = True
+            _log.info("{node} leads in term {term}", node=self.seams.config.node, term=self.term)
+            for duty in self._duties:
+                duty.start()
+
+    def _forget_events(self, _store: object) -> None:
+        """On the lane: what happened before is in the tables, which are read next."""
+        self.seams.machine.take_events()
+
+    async def _load_uploads(self) -> None:
+        after = 0
+        while page := await self.seams.reader.look(queries.uploads_page, after):
+            for file_id, upload in page:
+                self.leases.granted(file_id, upload.epoch, self.now_ms())
+            after = page[-1][0]
+
+    def _not_loaded(self, failure: Any) -> None:
+        if self.active and not failure.check(CancelledError):
+            _log.failure("the new leader cannot read its tables", failure)
+
+    # ---- what handlers and duties ask
+
+    def now_ms(self) -> int:
+        """Cluster time."""
+        return self.clock.now_ms(self.seams.seconds())
+
+    def state(self, number: int) -> NodeState:
+        """This leader's opinion of a chunk server."""
+        return self.liveness.state(number, self.seams.seconds())
+
+    def states(self) -> dict[int, NodeState]:
+        """Of all of them."""
+        return {number: self.state(number) for number in self.seams.roster.numbers()}
+
+    def check(self) -> None:
+        """After an await: raises Unavailable where the leadership went away meanwhile."""
+        if not self.active:
+            raise Unavailable("leadership moved while the request was served", hint="ask again")
+
+    def first_job(self, kind: JobKind) -> int:
+        """Above every number of former leaderships, and apart from those of other kinds."""
+        return (self.term << JOB_SHIFT) | (int(kind) % 4 << KIND_SHIFT)
+
+    def _order_expired(self, job: Job) -> None:
+        handlers: dict[JobKind, Callable[[int], None]] = {
+            JobKind.COPY: self.repair.failed,
+            JobKind.DELETE: self.collecting.failed,
+        }
+        handler = handlers.get(job.kind)
+        if handler is not None:
+            handler(job.job)

@@ -1,0 +1,123 @@
+"""The command line of ``twistd dfs-meta``, and each check that can be made before the process goes to the background."""
+
+from __future__ import annotations
+
+import os
+
+from dfs.disk.errors import DiskError
+from dfs.disk.interfaces import IDisk
+from dfs.disk.real import RealDisk
+from dfs.metaserver.checking import check_folder
+from dfs.metaserver.config import MetaConfig
+from dfs.protocol.errors import DFSError
+from dfs.protocol.trust import read_key_file
+from dfs.runtime.daemon import DaemonOptions, check_node_name, check_port_free, setting_flags
+from dfs.runtime.dial import parse_address
+from dfs.runtime.errors import SettingError
+from dfs.runtime.options import (
+    DEAD_AFTER,
+    HEARTBEAT_INTERVAL,
+    LEASE,
+    LOG_FORMAT,
+    REPAIR_STREAMS,
+    STORE,
+    SUSPECT_AFTER,
+    UPLOAD_TTL,
+    WRITE_QUORUM,
+)
+from dfs.runtime.settings import Settings
+
+MEMBERS = (1, 3, 5)
+SETTINGS = (
+    STORE,
+    HEARTBEAT_INTERVAL,
+    SUSPECT_AFTER,
+    DEAD_AFTER,
+    WRITE_QUORUM,
+    LEASE,
+    UPLOAD_TTL,
+    REPAIR_STREAMS,
+    LOG_FORMAT,
+)
+
+
+class Options(DaemonOptions):
+    """After parsing, ``self["meta_config"]`` is the MetaConfig."""
+
+    program = "dfs-meta"
+    synopsis = "[options]"
+    longdesc = "A metadata server: one of the 1, 3 or 5 that keep names, chunks, places and node health through Raft."
+    optParameters = [
+        ["data", "d", None, "Folder of this node's log and tables; made if it is new."],
+        ["listen", "l", None, "Where to listen, as in tcp:7000:interface=127.0.0.1; default: the advertised port."],
+        ["advertise", "a", None, "host:port at which others reach this node; default: its address among --peers."],
+        ["node-id", "n", None, "This node's name, one of --peers."],
+        ["peers", "p", None, "All members, this node included: meta-1=host:port,meta-2=host:port,..."],
+        ["key-file", "k", None, "The cluster's key (dfs init makes one)."],
+        ["config", "c", None, "A TOML file with settings."],
+        *setting_flags(SETTINGS),
+    ]
+
+    def check(self, settings: Settings) -> None:
+        """See DaemonOptions."""
+        config = self.meta_config(settings, RealDisk())
+        check_folder(config, RealDisk())
+        check_port_free(config.listen)
+        self["meta_config"] = config
+
+    def meta_config(self, settings: Settings, disk: IDisk) -> MetaConfig:
+        """Raises SettingError with a sentence."""
+        data, node, peers_text, key_file = self.required("data", "node-id", "peers", "key-file")
+        peers = parse_peers(peers_text)
+        if check_node_name(node) not in peers:
+            raise SettingError(f"--node-id {node} is none of --peers ({', '.join(peers)})")
+        advertise = self["advertise"] or peers[node]
+        if str(parse_address(advertise)) != peers[node]:
+            raise SettingError(f"--advertise {advertise} is not the address of {node} in --peers, {peers[node]}")
+        if settings[SUSPECT_AFTER] >= settings[DEAD_AFTER]:
+            raise SettingError(
+                f"{SUSPECT_AFTER.name} ({settings[SUSPECT_AFTER]:g}) must be below {DEAD_AFTER.name} "
+                f"({settings[DEAD_AFTER]:g})"
+            )
+        return MetaConfig(
+            node=node,
+            peers=peers,
+            listen=self["listen"] or f"tcp:{parse_address(advertise).port}",
+            folder=os.path.abspath(data),
+            cluster_key=read_key(disk, os.path.abspath(key_file)),
+            store=settings[STORE],
+            write_quorum=settings[WRITE_QUORUM],
+            heartbeat_interval=settings[HEARTBEAT_INTERVAL],
+            suspect_after=settings[SUSPECT_AFTER],
+            dead_after=settings[DEAD_AFTER],
+            lease=settings[LEASE],
+            upload_ttl=settings[UPLOAD_TTL],
+            repair_streams=settings[REPAIR_STREAMS],
+        )
+
+
+def parse_peers(text: str) -> dict[str, str]:
+    """``name=host:port,...`` as addresses by name.  Raises SettingError."""
+    peers: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, address = part.partition("=")
+        if not equals:
+            raise SettingError(f"--peers: {part!r} is not name=host:port")
+        if check_node_name(name) in peers:
+            raise SettingError(f"--peers: {name} is named twice")
+        peers[name] = str(parse_address(address))
+    if len(peers) not in MEMBERS:
+        raise SettingError(f"--peers: a cluster has 1, 3 or 5 metadata servers, not {len(peers)}")
+    if len(set(peers.values())) < len(peers):
+        raise SettingError("--peers: two members have the same address")
+    return peers
+
+
+def read_key(disk: IDisk, path: str) -> bytes:
+    """The cluster's key.  Raises SettingError."""
+    try:
+        return read_key_file(disk, path)
+    except DFSError as error:
+        raise SettingError(f"{error.message}; {error.hint}") from None
+    except DiskError as error:
+        raise SettingError(f"--key-file: {error}") from None

@@ -1,0 +1,102 @@
+"""A chunk server introduces itself, on every new connection; only what is new becomes a command.
+
+One folder run twice is refused as soon as it can be told (S19): a process that names another address while the
+folder's process at the recorded one was heard lately is a clone; a beat of a process that another one followed shows
+two at once.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from dfs.kv.interfaces import IKeyValueStore
+from dfs.metaserver import queries, tables
+from dfs.metaserver.answers import NodeRegistered
+from dfs.metaserver.commands import RegisterNode
+from dfs.metaserver.leading import LeaderTerm
+from dfs.metaserver.records import NodeRecord, Standing, number_codec
+from dfs.metaserver.seams import Seams
+from dfs.protocol.errors import Forbidden
+from dfs.protocol.interfaces import PeerInfo
+from dfs.protocol.limits import MAX_CHUNK_SERVERS
+from dfs.protocol.messages import Register, Registered
+from dfs.protocol.values import NodeNumber, NodeState
+
+
+@frozen
+class _Known:
+    number: int
+    record: NodeRecord
+
+
+def _known(store: IKeyValueStore, incarnation: bytes) -> _Known | None:
+    raw = store.get(tables.incarnation_key(incarnation))
+    if raw is None:
+        return None
+    number = number_codec.decode(raw).number
+    record = queries.node(store, number)
+    return None if record is None else _Known(number, record)
+
+
+class Registration:
+    """For one leadership: remembers which process of each folder registered last."""
+
+    def __init__(self, seams: Seams, term: LeaderTerm) -> None:
+        self._seams, self._term = seams, term
+        self._boots: dict[int, bytes] = {}
+
+    async def register(self, peer: PeerInfo, request: Register) -> Registered:
+        """See Register.  Raises Forbidden, Unavailable."""
+        if (peer.name, peer.incarnation) != (request.name, request.incarnation):
+            raise Forbidden("a node registers under the name and folder that it named in Hello")
+        known = await self._seams.reader.look(_known, request.incarnation)
+        self._term.check()
+        if known is not None:
+            self._refuse_clone(known, request)
+        number = known.number if known is not None else 0
+        if known is None or not _is_recorded(known.record, request):
+            number = await self._record(request)
+        self._registered(number, request)
+        config = self._seams.config
+        return Registered(
+            NodeNumber(number), int(config.heartbeat_interval * 1000), self._term.now_ms(), inventory=False
+        )
+
+    def _refuse_clone(self, known: _Known, request: Register) -> None:
+        moved = request.address != known.record.address
+        is_same_process = self._boots.get(known.number) == request.boot
+        if moved and not is_same_process and self._term.state(known.number) is NodeState.ALIVE:
+            sentence = (
+                f"the folder of {request.name} is in use at {known.record.address} and was started at "
+                f"{request.address} as well"
+            )
+            self._seams.alarms.set(f"clone {known.number}", sentence)
+            raise Forbidden(sentence, hint="stop one of the two; a node that moved is let in a little later")
+
+    async def _record(self, request: Register) -> int:
+        if len(self._seams.roster.numbers()) >= MAX_CHUNK_SERVERS:
+            raise Forbidden(f"there are {MAX_CHUNK_SERVERS} chunk servers already")
+        command = RegisterNode(request.name, request.incarnation, request.address, request.rack)
+        registered = await self._seams.proposer.propose(command, NodeRegistered)
+        record = await self._seams.reader.look(queries.node, registered.node)
+        self._term.check()
+        assert record is not None  # the command was applied here
+        self._seams.roster.recorded(registered.node, record)
+        return registered.node
+
+    def _registered(self, number: int, request: Register) -> None:
+        now = self._seams.seconds()
+        is_new_process = self._boots.get(number) != request.boot
+        self._boots[number] = request.boot
+        self._term.liveness.registered(number, request.boot, now)
+        self._seams.roster.registered(number, request.total, request.free, now)
+        self._seams.alarms.clear(f"clone {number}")
+        if is_new_process:
+            self._term.inventorying.wanted(number)
+        self._term.judging.changed(number)
+
+
+def _is_recorded(record: NodeRecord, request: Register) -> bool:
+    """Whether the tables say all that the registration says."""
+    same = (record.name, record.address, record.rack) == (request.name, request.address, request.rack)
+    return same and record.standing == Standing.ALIVE

@@ -1,0 +1,156 @@
+"""Turns the planner's wheel: reads for it on the lane, makes its copies jobs, tells it how they ended.
+
+The planner decides and is pure (dfs.metaserver.planner).  Jobs ride on the heartbeat answers of their source, which
+pushes to the target.  A copy counts when AddReplicas has recorded it, judged against what was committed (S07): the
+sum in the job is metadata's own, never the bytes at hand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfs.kv.interfaces import IKeyValueStore
+from dfs.metaserver import queries
+from dfs.metaserver.answers import Changed
+from dfs.metaserver.commands import AddReplicas, Lost, RemoveReplicas
+from dfs.metaserver.placement import NodeView
+from dfs.metaserver.planner import JOB_SECONDS, SLOWEST, Copy, Planner
+from dfs.metaserver.queries import ChunkCopies
+from dfs.metaserver.records import ReplicaRecord, replica_codec
+from dfs.metaserver.scanning import answer
+from dfs.metaserver.tables import replica_key
+from dfs.protocol.errors import ReplicaCorrupt, ReplicaNotFound
+from dfs.protocol.messages import ChunkCommit, DurableReplica, Heartbeat, Job, JobKind, JobResult
+from dfs.protocol.values import FileId, Generation, GrantKind, NodeState
+
+if TYPE_CHECKING:
+    from dfs.metaserver.leading import LeaderTerm
+
+VERIFY_SECONDS = 300.0
+MAX_VERIFIES = 10_000  # that are asked for and not yet reported
+_DAMAGED = (ReplicaCorrupt.code, ReplicaNotFound.code)
+
+
+class Repair:
+    """:param term: the leadership that it is a duty of."""
+
+    def __init__(self, term: LeaderTerm) -> None:
+        self._term = term
+        self._seams = term.seams
+        random = self._seams.runtime.random
+        streams = self._seams.config.repair_streams
+        self.planner = Planner(random.random, term.first_job(JobKind.COPY), streams)
+        self._next_verify = term.first_job(JobKind.VERIFY)
+        self._verifies: dict[tuple[int, int, int, int], float] = {}
+
+    def views(self) -> tuple[NodeView, ...]:
+        """All nodes as placement sees them."""
+        roster = self._seams.roster
+        return tuple(roster.view(number, self._term.state(number)) for number in roster.numbers())
+
+    # ---- the wheel
+
+    async def round(self) -> bool:
+        """See dfs.metaserver.duty: one page read, then what can be ordered."""
+        request = self.planner.request()
+        if request is not None:
+            reply = await self._seams.reader.look(answer, request)
+            if not self._term.active:
+                return False
+            self.planner.receive(reply, self._seams.seconds())
+        for copy in self.planner.plan(self._seams.seconds()):
+            self._order(copy)
+        return request is not None
+
+    def _order(self, copy: Copy) -> None:
+        chunk, target = copy.chunk, self._seams.roster.target(copy.target)
+        if target is None:
+            self.failed(copy.job)
+            return
+        job = Job(
+            job=copy.job,
+            kind=JobKind.COPY,
+            file_id=FileId(chunk.file_id),
+            index=chunk.index,
+            generation=Generation(chunk.generation),
+            length=chunk.length,
+            sha256=chunk.sha256,
+            targets=(target,),
+            grant=self._term.granter.grant(GrantKind.COPY, chunk.file_id, chunk.index, chunk.generation),
+        )
+        self._seams.roster.promise((copy.target,), chunk.length)
+        expires = self._seams.seconds() + JOB_SECONDS + chunk.length / SLOWEST
+        self._term.orders.put(copy.source, job, expires)
+
+    def failed(self, job: int) -> None:
+        """An order that nobody took."""
+        self.planner.result(job, False, self._seams.seconds())
+
+    # ---- how copies ended
+
+    async def copied(self, beat: Heartbeat, result: JobResult) -> None:
+        """A source reports.  Raises DFSError where the outcome could not be recorded: it reports again."""
+        if result.code == 0:
+            found = await self._seams.reader.look(queries.copies, result.file_id, result.index)
+            if found is not None and found.generation == result.generation:
+                await self._record(found, result)
+        elif result.code in _DAMAGED and self._term.active:
+            self.verify(beat.node, result.file_id, result.index, result.generation)
+        if self._term.active:
+            self.planner.result(result.job, result.code == 0, self._seams.seconds())
+            self._term.repair_duty.nudge()
+
+    async def _record(self, chunk: ChunkCopies, result: JobResult) -> None:
+        commit = ChunkCommit(
+            result.file_id,
+            result.index,
+            result.generation,
+            chunk.length,
+            chunk.sha256,
+            (DurableReplica(result.node, result.number),),
+        )
+        await self._seams.proposer.propose(AddReplicas((commit,)), Changed)
+
+    # ---- doubts
+
+    def verify(self, node: int, file_id: int, index: int, generation: int) -> None:
+        """Have a node re-read its replica: somebody saw bad bytes, which is a hint and no more (S11)."""
+        key, now = (node, file_id, index, generation), self._seams.seconds()
+        if len(self._verifies) >= MAX_VERIFIES:
+            self._verifies = {key: until for key, until in self._verifies.items() if until > now}
+        if self._verifies.get(key, 0.0) > now or len(self._verifies) >= MAX_VERIFIES:
+            return
+        self._verifies[key] = now + VERIFY_SECONDS
+        job = Job(
+            job=self._next_verify,
+            kind=JobKind.VERIFY,
+            file_id=FileId(file_id),
+            index=index,
+            generation=Generation(generation),
+            length=0,
+            sha256=bytes(32),
+            targets=(),
+            grant=None,
+        )
+        self._next_verify += 1
+        self._term.orders.put(node, job, now + VERIFY_SECONDS)
+
+    async def verified(self, beat: Heartbeat, result: JobResult) -> None:
+        """A node re-read its replica.  Bad or absent: its record is struck off, and the planner replaces it.  The bytes
+        stay where the node put them aside."""
+        self._verifies.pop((beat.node, result.file_id, result.index, result.generation), None)
+        if result.code not in _DAMAGED:
+            return
+        record = await self._seams.reader.look(_replica, beat.node, result.file_id, result.index)
+        if record is not None:
+            lost = Lost(result.file_id, result.index, record.number)
+            await self._seams.proposer.propose(RemoveReplicas(beat.node, beat.number, (lost,)), Changed)
+
+    def is_reachable(self, number: int) -> bool:
+        """Whether orders to the node make sense."""
+        return self._term.state(number) is not NodeState.DEAD
+
+
+def _replica(store: IKeyValueStore, node: int, file_id: int, index: int) -> ReplicaRecord | None:
+    raw = store.get(replica_key(node, file_id, index))
+    return None if raw is None else replica_codec.decode(raw)

@@ -1,0 +1,115 @@
+"""What this metadata node last heard of each chunk server: space, load, where it is.
+
+Leader-local hints, never replicated and never the ground of a decision about data: placement and status read them.  A
+follower has them too, for heartbeats go to every metadata node; so a new leader places well from its first moment.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from dfs.metaserver.placement import NodeView
+from dfs.metaserver.records import NodeRecord, Standing
+from dfs.protocol.limits import MAX_CHUNK_SERVERS
+from dfs.protocol.messages import ChunkServerInfo, Heartbeat
+from dfs.protocol.values import NodeNumber, NodeState, Target
+
+
+@define
+class ChunkServerEntry:
+    """One node number.  ``heard`` is monotonic seconds, None before its first beat to this process; ``promised`` counts
+    the transfers that it was given since."""
+
+    record: NodeRecord
+    heard: float | None = None
+    total: int = 0
+    free: int = 0
+    used: int = 0
+    chunks: int = 0
+    quarantined: int = 0
+    streams: int = 0
+    promised: int = field(default=0)
+
+
+class Roster:
+    """By node number; bounded, for nodes register only with the cluster's key."""
+
+    def __init__(self, suspect_after: float) -> None:
+        self._suspect_after = suspect_after
+        self._entries: dict[int, ChunkServerEntry] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._entries
+
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(self._entries)
+
+    def entry(self, number: int) -> ChunkServerEntry | None:
+        return self._entries.get(number)
+
+    def recorded(self, number: int, record: NodeRecord) -> None:
+        """The tables have this of it now."""
+        entry = self._entries.get(number)
+        if entry is not None:
+            entry.record = record
+        elif len(self._entries) < MAX_CHUNK_SERVERS:
+            self._entries[number] = ChunkServerEntry(record)
+
+    def registered(self, number: int, total: int, free: int, now: float) -> None:
+        """It named its space when it registered."""
+        entry = self._entries.get(number)
+        if entry is not None:
+            entry.heard, entry.total, entry.free, entry.promised = now, total, free, 0
+
+    def beat(self, beat: Heartbeat, now: float) -> None:
+        """It spoke."""
+        entry = self._entries.get(beat.node)
+        if entry is None or entry.record.incarnation != beat.incarnation:
+            return
+        entry.heard, entry.promised = now, 0
+        entry.total, entry.free, entry.used = beat.total, beat.free, beat.used
+        entry.chunks, entry.quarantined, entry.streams = beat.chunks, beat.quarantined, beat.streams
+
+    def promise(self, numbers: tuple[int, ...], length: int) -> None:
+        """Transfers of ``length`` bytes were given to them: they count until their next beat tells."""
+        for number in numbers:
+            entry = self._entries.get(number)
+            if entry is not None:
+                entry.promised += 1
+                entry.free = max(0, entry.free - length)
+
+    def named(self, name: str) -> int | None:
+        """The number of the node that has the name; the newest, should a dead folder have had it before."""
+        return max((n for n, entry in self._entries.items() if entry.record.name == name), default=None)
+
+    def target(self, number: int) -> Target | None:
+        """Where transfers to it go."""
+        entry = self._entries.get(number)
+        return None if entry is None else Target(NodeNumber(number), entry.record.name, entry.record.address)
+
+    def opinion(self, number: int, now: float) -> NodeState:
+        """A follower's own view, for status."""
+        entry = self._entries[number]
+        if entry.record.standing == Standing.DEAD:
+            return NodeState.DEAD
+        silent = entry.heard is None or now - entry.heard >= self._suspect_after
+        return NodeState.SUSPECT if silent else NodeState.ALIVE
+
+    def view(self, number: int, state: NodeState) -> NodeView:
+        """For placement.  A node that never told its space gets nothing."""
+        entry = self._entries[number]
+        return NodeView(number, entry.record.rack, state, entry.total, entry.free, entry.streams + entry.promised)
+
+    def info(self, number: int, state: NodeState) -> ChunkServerInfo:
+        """For status."""
+        entry = self._entries[number]
+        return ChunkServerInfo(
+            name=entry.record.name,
+            address=entry.record.address,
+            state=state,
+            rack=entry.record.rack,
+            used=entry.used,
+            free=entry.free,
+            chunks=entry.chunks,
+            quarantined=entry.quarantined,
+        )
