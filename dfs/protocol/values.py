@@ -24,7 +24,7 @@ MAX_REPLICATION = 16
 
 
 def cluster_id_of(cluster_key: bytes) -> bytes:
-    """The 16-byte id of the cluster that a key makes: whoever holds the key knows it, and it tells nothing of the key."""
+    """The 16-byte id of the cluster that a key makes: who holds the key knows it, and it tells nothing of the key."""
     return hmac.new(cluster_key, b"dfs cluster id 1", hashlib.sha256).digest()[:16]
 
 

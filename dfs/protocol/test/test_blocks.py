@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ SIZES = [1, PIECE - 1, PIECE, PIECE + 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK 
 def recut(data: bytes, cuts: list[int]) -> tuple[memoryview, ...]:
     """The same bytes in pieces that end at ``cuts``."""
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return tuple(memoryview(data)[a:b] for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(memoryview(data)[a:b] for a, b in pairwise(edges))
 
 
 class BlockTests(SynchronousTestCase):

@@ -72,7 +72,8 @@ class RequestTests(SynchronousTestCase):
         """An error arrives as its class, with sentence, hint, nodes and leader."""
         self.service.answer = lambda _: fail(NotLeader("not me", "ask b", ("a", "b"), "b:7000"))
         error = self.failure_of(self.connection.call(ASK, 5), NotLeader)
-        self.assertEqual((error.message, error.hint, error.nodes, error.leader), ("not me", "ask b", ("a", "b"), "b:7000"))
+        told = (error.message, error.hint, error.nodes, error.leader)
+        self.assertEqual(told, ("not me", "ask b", ("a", "b"), "b:7000"))
 
     def failure_of(self, call: Deferred[Any], expected: Any) -> Any:
         """The error that a call fails with."""
@@ -235,7 +236,7 @@ class LimitTests(SynchronousTestCase):
         connection = room.dial()
         room.service.answer = lambda _: fail(BadRequest("x" * 2000))
         connection._port.pause("test")
-        server = room.service.connections[0]
+        server: Any = room.service.connections[0]
         calls = []
         for _ in range(40):
             calls += [connection.call(ASK, 600) for _ in range(20)]

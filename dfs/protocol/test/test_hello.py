@@ -87,7 +87,7 @@ class RefusedTests(SynchronousTestCase):
     ) -> DFSError:
         """Hello fails on one side with this error, and neither side took the other in before."""
         one, other = sides(dialer, listener, purpose, expect)
-        found = self.assertRaises(error, shake, one, other)
+        found: DFSError = self.assertRaises(error, shake, one, other)
         self.assertIsNone(other.established)
         self.assertTrue(found.message)
         return found
