@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat as modes
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 from attrs import asdict
 from twisted.internet.defer import Deferred
 
+from dfs.cli.errors import UsageError
 from dfs.cli.output import Bar, print_json, printable, show_time, table
-from dfs.cli.running import UsageError
 from dfs.client.api import Client
+from dfs.client.errors import LocalFileError
 from dfs.client.upload import show_digest
 from dfs.protocol.messages import FileInfo
 from dfs.runtime.interfaces import IThreads
@@ -21,13 +23,26 @@ from dfs.runtime.settings import Settings
 from dfs.runtime.units import format_size
 
 
-async def upload(client: Client, options: argparse.Namespace, settings: Settings, bar: Bar) -> int:
+def open_source(path: str) -> str | BinaryIO:
+    """The path of a regular file, which can be read again; a stream where that is not so.  Blocks."""
+    if path == "-":
+        return sys.stdin.buffer
+    try:
+        mode = os.stat(path).st_mode
+        if modes.S_ISREG(mode) or modes.S_ISDIR(mode):
+            return path
+        return open(path, "rb")
+    except OSError as error:
+        raise LocalFileError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+
+
+async def upload(client: Client, options: argparse.Namespace, settings: Settings, bar: Bar, threads: IThreads) -> int:
     """`dfs upload`."""
     if options.file == "-" and options.name is None:
         raise UsageError("--file - needs --name")
     name = options.name if options.name is not None else os.path.basename(options.file)
     result = await client.upload(
-        sys.stdin.buffer if options.file == "-" else options.file,
+        await threads.run(open_source, options.file),
         name,
         replication=settings[REPLICATION],
         chunk_size=settings[CHUNK_SIZE],
@@ -127,6 +142,8 @@ async def stat(client: Client, options: argparse.Namespace) -> int:
                 "size": info.size,
                 "digest": show_digest(info.digest),
                 "replication": info.replication,
+                "chunk_size": info.chunk_size,
+                "created": show_time(info.created_ms),
                 "chunks": chunks,
             }
         )

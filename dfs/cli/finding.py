@@ -7,8 +7,8 @@ import os
 import tomllib
 from typing import Any
 
+from dfs.cli.errors import CommandFailed
 from dfs.cli.options import flag
-from dfs.cli.running import CommandFailed
 from dfs.runtime.options import SHARED
 from dfs.runtime.settings import Setting, Settings, resolve
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from typing import Any
 
 from dfs.cli import files, status
 from dfs.cli.cluster.commands import ACTIONS
+from dfs.cli.errors import UsageError
 from dfs.cli.finding import meta_addresses, settings_of
+from dfs.cli.init import init
 from dfs.cli.options import parse
 from dfs.cli.output import Bar, print_json
 from dfs.cli.running import exit_code_of, run_command
@@ -28,7 +31,8 @@ def say(text: str) -> None:
 def make_bar(options: argparse.Namespace) -> Bar:
     """A progress line for transfers on a terminal."""
     label = {"upload": "sending", "download": "fetching"}.get(options.command, "")
-    return Bar(label, sys.stderr, bool(label) and not options.json)
+    shared = getattr(options, "out", None) == "-" and sys.stdout.isatty()  # the file itself goes to the terminal
+    return Bar(label, sys.stderr, bool(label) and not options.json and not shared)
 
 
 async def with_client(options: argparse.Namespace, settings: Settings, reactor: Any, bar: Bar) -> int:
@@ -45,7 +49,7 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
     client_options = ClientOptions(patience=settings[PATIENCE])
     async with connect(addresses, reactor, runtime=runtime, options=client_options) as client:
         if options.command == "upload":
-            return await files.upload(client, options, settings, bar)
+            return await files.upload(client, options, settings, bar, runtime.threads)
         if options.command == "download":
             return await files.download(client, options, settings, bar, runtime.threads)
         command = {"list": files.list_files, "delete": files.delete, "stat": files.stat}[options.command]
@@ -57,6 +61,8 @@ async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar
     """One command; its exit code."""
     if options.command == "cluster":
         return await ACTIONS[options.action](options, real_runtime(reactor), say)
+    if options.command == "init":
+        return await init(options, real_runtime(reactor), say)
     if options.command == "store":
         from dfs.cli.store import convert
 
@@ -66,7 +72,14 @@ async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script."""
-    options = parse(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no failure
+    try:
+        options = parse(words)
+    except UsageError as error:
+        return exit_code_of(error, "--json" in words)
     bar = make_bar(options)
     try:
         settings = settings_of(options)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from dfs import __version__
+from dfs.cli.errors import UsageError
 from dfs.runtime.settings import Setting
 from dfs.runtime.units import parse_size
 
@@ -17,10 +18,13 @@ ALIASES = {"put": "upload", "get": "download", "ls": "list", "rm": "delete"}
 
 
 class Parser(argparse.ArgumentParser):
-    """One sentence on a mistake, exit code 2."""
+    """A mistake is a UsageError; no option may be abbreviated, so that a new one never changes what a script means."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **keywords})
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
+        raise UsageError(f"{message}; try {self.prog} --help")
 
 
 def size(text: str) -> int:
@@ -33,14 +37,14 @@ def size(text: str) -> int:
 
 def at_least_one(text: str) -> int:
     """A whole number from 1 on."""
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 on")
     return int(text)
 
 
 def not_negative(text: str) -> int:
     """A whole number from 0 on."""
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 on")
     return int(text)
 
@@ -76,7 +80,9 @@ def build_parser() -> Parser:
         return commands.add_parser(name, help=text, description=text, parents=[shared], aliases=aliases)
 
     _add_files(add)
-    _add_status(add)
+    add("status", "Leader, nodes and their state, space, redundancy debt.")
+    init = add("init", "Make the key of a new cluster, for nodes on machines of your own.")
+    init.add_argument("--key-file", required=True, metavar="PATH", help="where to write it, readable by its owner only")
     _add_cluster(commands.add_parser("cluster", help="a local cluster of real processes", parents=[shared]))
     _add_store(commands.add_parser("store", help="tools for a stopped node's tables", parents=[shared]))
     return parser
@@ -109,10 +115,6 @@ def _add_files(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     stat.add_argument("--name", required=True)
 
 
-def _add_status(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
-    add("status", "Leader, nodes and their state, space, redundancy debt.")
-
-
 def _add_cluster(cluster: argparse.ArgumentParser) -> None:
     actions = cluster.add_subparsers(dest="action", metavar="ACTION", required=True)
     shared = common()
@@ -141,7 +143,7 @@ def _add_store(store: argparse.ArgumentParser) -> None:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Raises SystemExit(2) with a sentence."""
+    """Raises UsageError with a sentence; SystemExit(0) after --help and --version."""
     options = build_parser().parse_args(arguments)
     options.command = ALIASES.get(options.command, options.command)
     return options

@@ -12,8 +12,8 @@ from dfs.runtime.units import format_duration, format_size
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """One document on one line of stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    """One document on one line of stdout, in ASCII: it is the same whatever the locale."""
+    sys.stdout.write(json.dumps(document) + "\n")
 
 
 def printable(name: str) -> str:
@@ -25,7 +25,7 @@ def print_error(code: int, message: str, hint: str, as_json: bool) -> None:
     """On stderr."""
     if as_json:
         document = {"error": {"code": code, "message": message, "hint": hint}}
-        sys.stderr.write(json.dumps(document, ensure_ascii=False) + "\n")
+        sys.stderr.write(json.dumps(document) + "\n")
         return
     sys.stderr.write(f"dfs: {printable(message)}\n")
     if hint:
@@ -33,8 +33,8 @@ def print_error(code: int, message: str, hint: str, as_json: bool) -> None:
 
 
 def show_time(milliseconds: int) -> str:
-    """UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(milliseconds / 1000))
+    """UTC as RFC 3339 has it, to the second: `date -d`, jq's fromdate and datetime.fromisoformat read it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(milliseconds // 1000))
 
 
 def table(rows: list[tuple[str, ...]], indent: str = "") -> str:

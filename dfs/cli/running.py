@@ -18,6 +18,7 @@ from twisted.logger import ILogObserver, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import provider
 
+from dfs.cli.errors import CommandFailed, UsageError
 from dfs.cli.output import print_error
 from dfs.client.errors import DFSError
 from dfs.runtime.clock import install_monotonic
@@ -25,20 +26,6 @@ from dfs.runtime.errors import SettingError
 
 INTERRUPTED = 130
 GRACE = 0.7  # seconds that a cancelled command has to let go
-
-
-class UsageError(Exception):
-    """What was asked cannot be meant; exit code 2."""
-
-
-class CommandFailed(Exception):
-    """A command's own failure: a sentence, a hint, an exit code."""
-
-    def __init__(self, message: str, hint: str = "", exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.exit_code = exit_code
 
 
 def exit_code_of(error: BaseException, as_json: bool) -> int:
@@ -85,6 +72,8 @@ def run_command(
             outcome.append(exit_code_of(KeyboardInterrupt() if interrupted else error, as_json))
         else:
             outcome.append(INTERRUPTED if interrupted else result)
+        if interrupted:
+            leave(INTERRUPTED)  # stopping the reactor would wait for a thread that resolves a name
         if reactor.running:
             reactor.stop()
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dfs.protocol.dial import connect
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
 from dfs.cli.output import table
-from dfs.client.concurrency import gather
+from dfs.client.concurrency import at_most, cancellable
 from dfs.client.errors import DFSError, Unavailable
+from dfs.protocol.dial import connect
 from dfs.protocol.interfaces import Identity
 from dfs.protocol.messages import GetStatus, Status
 from dfs.protocol.values import Purpose, Role
@@ -21,17 +21,20 @@ from dfs.runtime.interfaces import Runtime
 from dfs.runtime.units import format_size
 
 TIMEOUT = 2.0
+GRACE = 0.5  # seconds that the others have once one has answered
 
 
 async def ask(runtime: Runtime, address: str) -> Status | None:
     """One node's view, or None if it does not answer in time."""
     identity = Identity(Role.CLIENT, "status", b"", runtime.entropy(16), b"")
     try:
-        connection = await connect(runtime, address, identity, Purpose.CONTROL, timeout=TIMEOUT)
+        connection = await cancellable(
+            connect(runtime, address, identity, Purpose.CONTROL, timeout=TIMEOUT), lambda late: late.close()
+        )
     except DFSError:
         return None
     try:
-        answer = await connection.call(GetStatus(), TIMEOUT)
+        answer = await cancellable(connection.call(GetStatus(), TIMEOUT))
         return answer if isinstance(answer, Status) else None
     except DFSError:
         return None
@@ -39,23 +42,48 @@ async def ask(runtime: Runtime, address: str) -> Status | None:
         connection.close()
 
 
-async def ask_all(runtime: Runtime, addresses: list[str]) -> list[Status | None]:
-    """Every node's view at once.  Raises Unavailable if none answers."""
-    answers = await gather(ask(runtime, address) for address in addresses)
-    if not any(answers):
+async def ask_all(runtime: Runtime, addresses: list[str]) -> list[Status]:
+    """The views of those that answer: all are asked at once, and stragglers are not waited for long.  Raises
+    Unavailable if none answers."""
+    views: list[Status] = []
+    enough: Deferred[None] = Deferred()
+    asking: list[Deferred[None]] = []
+
+    async def one(address: str) -> None:
+        view = await ask(runtime, address)
+        if view is not None:
+            views.append(view)
+            if not enough.called:
+                enough.callback(None)
+
+    try:
+        asking += [Deferred.fromCoroutine(one(address)) for address in addresses]
+        everyone = DeferredList(asking, consumeErrors=True)
+        await at_most(runtime.reactor, 2 * TIMEOUT, DeferredList([everyone, enough], fireOnOneCallback=True))
+        await at_most(runtime.reactor, GRACE if views else 0.0, everyone)
+    finally:
+        for each in asking:
+            each.cancel()
+    if not views:
         raise Unavailable(
             f"no metadata node answers ({', '.join(addresses)})",
             "check --meta or DFS_META, and that the nodes run (`dfs cluster status` for a local cluster)",
         )
-    return answers
+    return views
 
 
-def merge(answers: list[Status | None]) -> dict[str, Any]:
+def leader_of(views: list[Status]) -> str | None:
+    """Who says in the highest term that it leads."""
+    term = max(view.term for view in views)
+    leading = [view.node for view in views if view.role == "leader" and view.term == term]
+    return leading[0] if leading else None
+
+
+def merge(views: list[Status]) -> dict[str, Any]:
     """The document of ``--json``: the leader's view where there is one, else that of the highest term."""
-    views = [answer for answer in answers if answer is not None]
-    best = max(views, key=lambda view: (view.term, view.leader == view.node, view.applied))
+    leader = leader_of(views)
+    best = max(views, key=lambda view: (view.node == leader, view.term, view.applied))
     by_name = {view.node: view for view in views}
-    leader = best.leader if best.leader is not None and best.leader in by_name else None
     meta = []
     for member in best.members:
         view = by_name.get(member.name)
@@ -116,7 +144,7 @@ def show(document: dict[str, Any]) -> str:
 
 
 def status(runtime: Runtime, addresses: list[str]) -> Deferred[dict[str, Any]]:
-    """The merged document."""
+    """The merged document.  Fails with Unavailable."""
 
     async def run() -> dict[str, Any]:
         return merge(await ask_all(runtime, addresses))

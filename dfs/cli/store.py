@@ -6,8 +6,8 @@ import argparse
 import os
 from collections.abc import Callable
 
+from dfs.cli.errors import CommandFailed
 from dfs.cli.output import print_json
-from dfs.cli.running import CommandFailed
 from dfs.disk.errors import DiskError
 from dfs.kv.convert import convert as convert_store
 from dfs.kv.errors import StoreError

@@ -7,8 +7,8 @@
   :mod:`~dfs.client.uploading` is the whole;
 - downloading: :mod:`~dfs.client.chunklist` tells the chunks, :mod:`~dfs.client.opening` finds a replica that answers,
   :mod:`~dfs.client.receiving` verifies what it sends, :mod:`~dfs.client.fetching` goes on to the next one,
-  :mod:`~dfs.client.download` makes files, :mod:`~dfs.client.reading` ranges, :mod:`~dfs.client.reporting` tells metadata
-  of corrupt replicas;
+  :mod:`~dfs.client.download` makes files, :mod:`~dfs.client.reading` ranges, :mod:`~dfs.client.reporting` tells
+  metadata of corrupt replicas;
 - all of it: :mod:`~dfs.client.context`, :mod:`~dfs.client.session`, :mod:`~dfs.client.concurrency`,
   :mod:`~dfs.client.progress`, :mod:`~dfs.client.errors`.
 """

@@ -76,7 +76,7 @@ def default_state_folder(environment: Any = None) -> str:
     """Where manifests are kept, an absolute path."""
     environment = os.environ if environment is None else environment
     if environment.get("DFS_STATE"):
-        return os.path.abspath(environment["DFS_STATE"])
+        return os.path.abspath(str(environment["DFS_STATE"]))
     home = environment.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.path.abspath(os.path.join(home, "dfs"))
 

@@ -6,7 +6,8 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,20 +16,24 @@ from dfs.cli import status as cluster_status
 from dfs.cli.cluster import layout as layouts
 from dfs.cli.cluster.layout import Layout, Node
 from dfs.cli.cluster.processes import kill, running_pid, start, started, stop
+from dfs.cli.errors import CommandFailed
 from dfs.cli.finding import cluster_folder
 from dfs.cli.output import print_json, table
-from dfs.cli.running import CommandFailed
-from dfs.client.concurrency import pause
+from dfs.client.concurrency import cancellable, pause
 from dfs.client.errors import DFSError
-from dfs.disk.errors import DiskError, Exists
+from dfs.disk.errors import DiskError, Exists, Locked
 from dfs.disk.real import RealDisk
+from dfs.protocol.dial import connect as dial
+from dfs.protocol.interfaces import Identity
 from dfs.protocol.trust import new_cluster_key, read_key_file, write_key_file
-from dfs.protocol.values import cluster_id_of
+from dfs.protocol.values import Purpose, Role, cluster_id_of
 from dfs.runtime.interfaces import Runtime
 
 START_TIMEOUT = 30.0
 SERVE_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
+POLL = 0.1
+LOCK_FILE = "starting.lock"
 Say = Callable[[str], None]
 Action = Coroutine[Deferred[Any], Any, int]
 
@@ -48,18 +53,13 @@ def make_folder(folder: str) -> bytes:
         raise CommandFailed(f"cannot make the cluster's folder: {error}", "choose another one with --dir") from error
 
 
-def lay_out(options: argparse.Namespace) -> Layout:
+def lay_out(options: argparse.Namespace, folder: str, runtime: Runtime) -> Layout:
     """The cluster of the folder, made now if there is none.  Raises CommandFailed."""
-    folder = cluster_folder(options)
     layout = layouts.read(folder)
     if layout is None:
-        layout = layouts.plan(
-            folder,
-            options.meta_nodes or 3,
-            options.chunk_servers or 5,
-            make_folder(folder).hex(),
-            os.environ,
-        )
+        cluster_id = make_folder(folder).hex()
+        meta, chunks = options.meta_nodes or 3, options.chunk_servers or 5
+        layout = layouts.plan(folder, meta, chunks, cluster_id, os.environ, runtime.random)
         layouts.write(layout)
         return layout
     for kind, asked in (("meta", options.meta_nodes), ("chunk", options.chunk_servers)):
@@ -72,10 +72,33 @@ def lay_out(options: argparse.Namespace) -> Layout:
     return layout
 
 
+@contextmanager
+def alone(folder: str) -> Iterator[None]:
+    """One `up` or `restart` at a time in a folder.  Raises CommandFailed."""
+    disk = RealDisk()
+    try:
+        disk.make_folders(folder)
+        lock = disk.lock(os.path.join(folder, LOCK_FILE))
+    except Locked as error:
+        raise CommandFailed(f"another command starts nodes in {folder} now", "wait until it is done") from error
+    except DiskError as error:
+        raise CommandFailed(f"cannot use the cluster's folder: {error}", "choose another one with --dir") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def start_nodes(layout: Layout, nodes: list[Node]) -> None:
-    """Start these, all at once.  Raises CommandFailed naming the first that did not start."""
-    processes = [(node, start(layout, node)) for node in nodes]
+    """Start these, all at once.  Raises CommandFailed naming the first that did not start; the others stay, so that
+    the same command goes on with what is missing."""
+    processes = []
     failures = []
+    for node in nodes:
+        try:
+            processes.append((node, start(layout, node)))
+        except CommandFailed as failure:
+            failures.append(failure)
     for node, process in processes:
         try:
             started(node, process, START_TIMEOUT)
@@ -87,14 +110,18 @@ def start_nodes(layout: Layout, nodes: list[Node]) -> None:
 
 async def up(options: argparse.Namespace, runtime: Runtime, say: Say) -> int:
     """Start what does not run and wait until the whole serves."""
-    layout = lay_out(options)
-    missing = [node for node in layout.nodes if running_pid(node) is None]
-    await runtime.threads.run(start_nodes, layout, missing)
-    document = await wait_serving(runtime, layout, {node.name for node in layout.nodes})
+    folder = cluster_folder(options)
+    with alone(folder):
+        layout = lay_out(options, folder, runtime)
+        missing = [node for node in layout.nodes if running_pid(node) is None]
+        if missing:
+            await runtime.threads.run(start_nodes, layout, missing)
+        document = await wait_serving(runtime, layout, {node.name for node in layout.nodes})
     if options.json:
-        print_json({"dir": layout.folder, **document})
+        print_json({"dir": layout.folder, "started": [node.name for node in missing], **document})
         return 0
-    say(f"{len(layout.of_kind('meta'))} metadata nodes and {len(layout.of_kind('chunk'))} chunk servers run")
+    what = f"{len(layout.of_kind('meta'))} metadata nodes and {len(layout.of_kind('chunk'))} chunk servers run"
+    say(what if missing else f"{what} already")
     say(f"leader {document['leader']}; folder {layout.folder}")
     say(f"Use it: dfs --dir {layout.folder} upload --file PATH    Stop it: dfs cluster down --dir {layout.folder}")
     return 0
@@ -117,7 +144,7 @@ async def wait_serving(runtime: Runtime, layout: Layout, names: set[str]) -> dic
         dead = [node.name for node in layout.nodes if node.name in missing and running_pid(node) is None]
         if dead:
             raise CommandFailed(f"{dead[0]} stopped while it started", f"see {layout.named(dead[0]).log}")
-        await pause(runtime.reactor, 0.1)
+        await pause(runtime.reactor, POLL)
     raise CommandFailed(
         f"the cluster does not serve after {SERVE_TIMEOUT:.0f} s: waiting for {', '.join(missing) or 'a leader'}",
         f"see the logs: dfs cluster logs --dir {layout.folder}",
@@ -174,14 +201,37 @@ async def restart_node(options: argparse.Namespace, runtime: Runtime, say: Say) 
     """SIGTERM if it runs, start, wait until it serves."""
     layout = layouts.must_read(cluster_folder(options))
     node = layout.named(options.node)
-    await runtime.threads.run(stop, [node], STOP_TIMEOUT)
-    await runtime.threads.run(start_nodes, layout, [node])
-    await wait_serving(runtime, layout, {node.name})
+    with alone(layout.folder):
+        await runtime.threads.run(stop, [node], STOP_TIMEOUT)
+        await runtime.threads.run(start_nodes, layout, [node])
+        await wait_answering(runtime, node)
+        await wait_serving(runtime, layout, {node.name})
     if options.json:
         print_json({"node": node.name, "pid": running_pid(node)})
     else:
         say(f"{node.name} serves (pid {running_pid(node)})")
     return 0
+
+
+async def wait_answering(runtime: Runtime, node: Node) -> None:
+    """Until a node says Hello under its name: metadata may still take it for alive from before.  Raises
+    CommandFailed."""
+    end = runtime.reactor.seconds() + SERVE_TIMEOUT
+    identity = Identity(Role.CLIENT, "restart", b"", runtime.entropy(16), b"")
+    while True:
+        try:
+            connection = await cancellable(
+                dial(runtime, node.address, identity, Purpose.CONTROL, None, node.name), lambda late: late.close()
+            )
+        except DFSError as error:
+            if running_pid(node) is None:
+                raise CommandFailed(f"{node.name} stopped while it started", f"see {node.log}") from error
+            if runtime.reactor.seconds() > end:
+                raise CommandFailed(f"{node.name} does not answer: {error.message}", f"see {node.log}", 5) from error
+        else:
+            connection.close()
+            return
+        await pause(runtime.reactor, POLL)
 
 
 async def logs(options: argparse.Namespace, runtime: Runtime, say: Say) -> int:

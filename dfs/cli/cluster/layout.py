@@ -19,14 +19,18 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from random import Random
 
 from attrs import frozen
 
+from dfs.cli.errors import CommandFailed
 from dfs.cli.finding import CLUSTER_FILE, read_cluster_file
-from dfs.cli.running import CommandFailed
 
 KEY_FILE = "cluster.key"
 KEPT_ENVIRONMENT = "DFS_"
+FIRST_PORT = 20_000
+LAST_PORT = 32_000
+MAX_PROBES = 10_000
 NOT_KEPT = ("DFS_META", "DFS_STATE", "DFS_DEBUG", "DFS_PATIENCE")  # the client's own
 
 
@@ -81,18 +85,28 @@ class Layout:
         raise CommandFailed(f"there is no node {name!r} in {self.folder}", f"its nodes are {known}", 3)
 
 
-def free_ports(count: int) -> list[int]:
-    """So many ports of 127.0.0.1 that nobody listened on a moment ago; all held at once, so they differ."""
-    held = []
-    try:
-        for _ in range(count):
-            probe = socket.socket()
-            probe.bind(("127.0.0.1", 0))
-            held.append(probe)
-        return [probe.getsockname()[1] for probe in held]
-    finally:
-        for probe in held:
-            probe.close()
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_ports(count: int, random: Random) -> list[int]:
+    """So many ports of 127.0.0.1 that nobody listens on now.  They lie below those that the kernel gives to outgoing
+    connections (from 32768 on), so that a stopped node's port is not taken before it starts again."""
+    found: list[int] = []
+    for _ in range(MAX_PROBES):
+        if len(found) == count:
+            return found
+        port = FIRST_PORT + int(random.random() * (LAST_PORT - FIRST_PORT))
+        if port not in found and is_free(port):
+            found.append(port)
+    raise CommandFailed(f"no {count} free ports from {FIRST_PORT} to {LAST_PORT} on 127.0.0.1", "stop other programs")
 
 
 def kept_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -104,14 +118,16 @@ def kept_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def plan(folder: str, meta: int, chunks: int, cluster_id: str, environment: Mapping[str, str]) -> Layout:
-    """A new cluster."""
+def plan(
+    folder: str, meta: int, chunks: int, cluster_id: str, environment: Mapping[str, str], random: Random
+) -> Layout:
+    """A new cluster.  Raises CommandFailed."""
     names = [("meta", f"meta-{n}") for n in range(1, meta + 1)] + [
         ("chunk", f"chunk-{n}") for n in range(1, chunks + 1)
     ]
     nodes = [
         Node(name, kind, f"127.0.0.1:{port}", os.path.join(folder, name))
-        for (kind, name), port in zip(names, free_ports(len(names)), strict=True)
+        for (kind, name), port in zip(names, free_ports(len(names), random), strict=True)
     ]
     return Layout(folder, cluster_id, kept_environment(environment), tuple(nodes))
 
@@ -119,11 +135,11 @@ def plan(folder: str, meta: int, chunks: int, cluster_id: str, environment: Mapp
 def quoted(text: str) -> str:
     """A TOML basic string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
 
 def write(layout: Layout) -> None:
-    """Write cluster.toml, whole or not at all."""
+    """Write cluster.toml, whole or not at all.  Raises CommandFailed."""
     lines = ["# A local cluster of dfs.  Made by `dfs cluster up`.", f"cluster_id = {quoted(layout.cluster_id)}", ""]
     lines.append("[environment]")
     lines += [f"{name} = {quoted(value)}" for name, value in layout.environment.items()]
@@ -131,11 +147,14 @@ def write(layout: Layout) -> None:
         lines += ["", "[[node]]", f"name = {quoted(node.name)}", f"kind = {quoted(node.kind)}"]
         lines += [f"address = {quoted(node.address)}", f"dir = {quoted(node.folder)}"]
     path = os.path.join(layout.folder, CLUSTER_FILE)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(path + ".new", path)
+    try:
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(path + ".new", path)
+    except OSError as error:
+        raise CommandFailed(f"cannot write {path}: {error.strerror}", "choose another folder with --dir") from error
 
 
 def read(folder: str) -> Layout | None:

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 
-from dfs.cli.cluster.layout import Layout, Node
-from dfs.cli.running import CommandFailed
+from dfs.cli.cluster.layout import Layout, Node, is_free
+from dfs.cli.errors import CommandFailed
 
 TWISTD = "from twisted.scripts.twistd import run; run()"
 
@@ -32,7 +32,7 @@ def running_pid(node: Node) -> int | None:
             state = file.read().rpartition(b")")[2].split()[0]
     except (OSError, ValueError):
         return None
-    return pid if node.data.encode() in command and state != b"Z" else None
+    return pid if os.fsencode(node.data) in command and state != b"Z" else None
 
 
 def command_line(layout: Layout, node: Node) -> list[str]:
@@ -49,10 +49,18 @@ def command_line(layout: Layout, node: Node) -> list[str]:
 
 
 def start(layout: Layout, node: Node) -> subprocess.Popen[bytes]:
-    """Begin to start it; :func:`started` waits for the outcome."""
-    os.makedirs(node.folder, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(node.pid_file)
+    """Begin to start it; :func:`started` waits for the outcome.  Raises CommandFailed."""
+    if not is_free(node.port):
+        raise CommandFailed(
+            f"the port of {node.name}, {node.port}, is in use by another program",
+            "stop that program, or start a new cluster in another --dir",
+        )
+    try:
+        os.makedirs(node.folder, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(node.pid_file)
+    except OSError as error:
+        raise CommandFailed(f"cannot use {node.folder}: {error.strerror}", "check the permissions of --dir") from error
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DFS_")}
     environment.update(layout.environment)
     return subprocess.Popen(
@@ -110,6 +118,9 @@ def signal_and_wait(nodes: list[Node], number: signal.Signals, timeout: float) -
             with contextlib.suppress(ProcessLookupError):
                 if pid is not None:
                     descriptor = os.pidfd_open(pid)
+                    if running_pid(node) != pid:  # it ended before we had hold of it: the number may be another's now
+                        os.close(descriptor)
+                        continue
                     waiting[descriptor] = node
                     signal.pidfd_send_signal(descriptor, number)
         poll = select.poll()
