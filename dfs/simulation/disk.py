@@ -231,6 +231,11 @@ class SimulatedDisk:
         assert isinstance(inode, Inode), path
         inode.content[offset] ^= mask
 
+    def peek(self, path: str) -> bytes | None:
+        """A file's bytes as a process would read them, None if there is none; no operation, and nothing fails."""
+        inode = self._tree.find(path)
+        return bytes(inode.content) if isinstance(inode, Inode) else None
+
     def take_cost(self) -> float:
         """Seconds that the operations since the last call took."""
         cost, self._cost = self._cost, 0.0

@@ -41,6 +41,8 @@ class Operation:
 
     :ivar value: of an upload, its content's digest; of a read, the digest that was found.
     :ivar began, ended: positions in the order of all beginnings and ends; ``ended`` None: not known to have ended.
+    :ivar again: an upload that finishes what an earlier one of the same bytes began: if that one was committed,
+        this one is told of its success.
     """
 
     number: int
@@ -52,6 +54,7 @@ class Operation:
     ended: int | None = None
     outcome: Outcome = Outcome.UNKNOWN
     time: float = field(default=0.0)
+    again: bool = field(default=False)
 
     def __str__(self) -> str:
         span = f"[{self.began}, {'' if self.ended is None else self.ended}]"
@@ -62,7 +65,7 @@ class Operation:
         if self.kind is Kind.UPLOAD:
             if self.outcome is Outcome.REFUSED:
                 return state is not None, state
-            return state is None, self.value
+            return state is None or (self.again and state == self.value), self.value
         if self.kind is Kind.DELETE:
             if self.outcome is Outcome.REFUSED:
                 return state is None, state
@@ -79,9 +82,9 @@ class History:
         self.operations: list[Operation] = []
         self._position = 0
 
-    def begin(self, client: str, kind: Kind, name: str, value: str, time: float) -> Operation:
+    def begin(self, client: str, kind: Kind, name: str, value: str, time: float, again: bool = False) -> Operation:
         """It is asked now; until :meth:`end` its outcome is unknown."""
-        operation = Operation(len(self.operations), client, kind, name, value, self._next(), time=time)
+        operation = Operation(len(self.operations), client, kind, name, value, self._next(), time=time, again=again)
         self.operations.append(operation)
         return operation
 

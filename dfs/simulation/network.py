@@ -172,6 +172,13 @@ class SimulatedNetwork:
         link = self.link(source, target)
         link.latency, link.bandwidth = latency, bandwidth
 
+    def restore(self, source: str | None = None, target: str | None = None) -> None:
+        """End the slowness of one direction, or of all."""
+        for (one, other), link in self._links.items():
+            if source is None or (one, other) == (source, target):
+                scale = 0.1 if one == other else 1.0
+                link.latency, link.bandwidth = self.latency * scale, 0.0
+
     def partition(self, source: str, target: str, both: bool = True) -> None:
         """Hold what goes from ``source`` to ``target``, and with ``both`` also what comes back."""
         self._trace(f"{self.clock.now:.9f} partition {source} {target} {both}")

@@ -40,6 +40,7 @@ class SimulatedNode:
     :ivar program: what runs now; None while it is down.
     :ivar fatal: the sentences with which it ended by itself, in order.
     :ivar boots: how often it was started.
+    :ivar stopping: it had SIGTERM and has not ended yet.
     """
 
     def __init__(self, host: SimulatedHost, build: Build) -> None:
@@ -47,6 +48,7 @@ class SimulatedNode:
         self.program: Any = None
         self.fatal: list[str] = []
         self.boots = 0
+        self.stopping = False
         self._build = build
 
     @property
@@ -58,8 +60,9 @@ class SimulatedNode:
         return self.program is not None
 
     def start(self) -> None:
-        """Start it; again on what its disk holds if it ran before.  Fine when it is up."""
-        if self.program is not None:
+        """Start it; again on what its disk holds if it ran before.  Fine when it is up; killed first if it is
+        stopping."""
+        if self.program is not None and not self.stopping:
             return
         if self.boots:
             self.host.restart()
@@ -82,8 +85,9 @@ class SimulatedNode:
 
     async def _stop(self) -> None:
         program = self.program
-        if program is None:
+        if program is None or self.stopping:
             return
+        self.stopping = True
         ended: Deferred[None] = Deferred()
         self.host.on_down.append(lambda: ended.callback(None))
         self.host.reactor.callLater(STOP_PATIENCE, self.host.kill)
@@ -106,6 +110,7 @@ class SimulatedNode:
 
     def _down(self) -> None:
         self.program = None
+        self.stopping = False
 
 
 async def stop_program(program: Program) -> None:

@@ -67,6 +67,15 @@ class HistoryTests(SynchronousTestCase):
         self.history.end(other, Outcome.DONE)
         self.assertFalse(self.right())
 
+    def test_finished_again(self) -> None:
+        """An upload that was committed unnoticed and is finished again is acknowledged without a second effect."""
+        self.did(Kind.UPLOAD, "a", Outcome.UNKNOWN)
+        self.did(Kind.READ, "a")
+        self.history.end(self.history.begin("c", Kind.UPLOAD, "n", "a", 0.0, again=True), Outcome.DONE)
+        self.assertTrue(self.right())
+        self.did(Kind.UPLOAD, "a")
+        self.assertFalse(self.right())
+
     def test_one_winner(self) -> None:
         """Of two overlapping uploads one wins and the other is told."""
         one, other = self.begin(Kind.UPLOAD, "a"), self.begin(Kind.UPLOAD, "b")

@@ -1,0 +1,214 @@
+"""Faults drawn from a seed, one after the other and overlapping, each with its end.
+
+Kinds: processes killed, crashed (power), stopped by SIGTERM, all metadata servers at once; pairs cut off in
+one or both directions, whole hosts isolated, connections reset, slow links; slow disks, full disks, failing syncs;
+wall clocks that step and monotonic clocks that drift.
+
+Bounds: no disk is lost for good and no byte rots, so everything acknowledged stays readable once all is healed;
+a majority of the metadata servers is up most of the time, so that there is something to test.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from attrs import frozen
+
+from dfs.disk.errors import DiskError
+from dfs.simulation.cluster import SimulatedCluster
+from dfs.simulation.dice import Dice
+from dfs.simulation.nodes import SimulatedNode
+
+NEVER_DOWN_AT_ONCE = 2
+"""Chunk servers that are down at most, of those that there are, so that writes go on now and then."""
+
+
+@frozen
+class Mix:
+    """How often (weights) which kind comes."""
+
+    kill_meta: float = 3.0
+    kill_leader: float = 3.0
+    kill_chunk: float = 4.0
+    kill_all_meta: float = 0.3
+    cut_pair: float = 3.0
+    isolate: float = 2.0
+    reset: float = 2.0
+    slow_link: float = 2.0
+    slow_disk: float = 2.0
+    full_disk: float = 1.0
+    failed_sync: float = 1.0
+    step_clock: float = 1.0
+
+
+class Faults:
+    """:ivar counts: how often each kind came."""
+
+    def __init__(self, cluster: SimulatedCluster, dice: Dice, mix: Mix | None = None) -> None:
+        self.counts: Counter[str] = Counter()
+        self._cluster = cluster
+        self._world = cluster.world
+        self._dice = dice
+        mix = mix if mix is not None else Mix()
+        self._kinds: list[tuple[Callable[[], None], float]] = [
+            (getattr(self, f"_{kind}"), getattr(mix, kind)) for kind in Mix.__annotations__
+        ]
+        self._active = False
+
+    async def run(self, seconds: float) -> None:
+        """Faults for so long; those that last longer are ended by :meth:`heal`."""
+        self._active = True
+        end = self._world.clock.now + seconds
+        while self._world.clock.now < end:
+            await self._cluster.sleep(self._dice.between(0.1, 1.5))
+            self._dice.weighted(self._kinds)()
+
+    def heal(self) -> None:
+        """Everything works again from now on; what is down is started."""
+        self._active = False
+        self._world.note("heal everything")
+        network = self._world.network
+        network.heal()
+        network.restore()
+        for host in self._world.hosts.values():
+            host.disk.recover()
+            host.disk.slowness = 1.0
+            host.disk.capacity = 1 << 40
+            host.clock_rate = 1.0
+        for node in self._cluster.nodes.values():
+            if node.program is not None and writes_refused(node):
+                node.kill()  # its disk failed a sync: somebody has exchanged the cable and starts it again
+            node.start()
+
+    # One kind each.
+
+    def _note(self, kind: str, what: str) -> None:
+        self.counts[kind] += 1
+        self._world.note(f"fault {kind} {what}")
+
+    def _later(self, low: float, high: float, end: Callable[[], None]) -> None:
+        """End a fault later, unless everything is healed before."""
+
+        def ended() -> None:
+            if self._active:
+                end()
+
+        self._world.clock.callLater(self._dice.between(low, high), ended)
+
+    def _down(self, node: SimulatedNode) -> None:
+        """It goes down in one of three ways and comes back."""
+        how = self._dice.weighted([("kill", 4.0), ("crash", 4.0), ("stop", 2.0)])
+        self._note(how, node.name)
+        if how == "stop":
+            self._world.note(f"SIGTERM {node.name}")
+            node.stop().addErrback(lambda failure: self._world.note(str(failure.value)))  # type: ignore[unused-awaitable]
+        elif how == "kill":
+            node.kill()
+        else:
+            node.crash()
+        node.host.clock_rate = self._dice.pick([0.95, 1.0, 1.0, 1.05])
+        self._later(0.2, 6.0, node.start)
+
+    def _kill_meta(self) -> None:
+        up = [node for node in self._cluster.meta.values() if node.up]
+        if len(up) > len(self._cluster.meta) // 2 + 1:
+            self._down(self._dice.pick(up))
+
+    def _kill_leader(self) -> None:
+        leader = self._cluster.leader()
+        if leader is not None:
+            self._down(leader)
+
+    def _kill_chunk(self) -> None:
+        nodes = list(self._cluster.chunks.values())
+        up = [node for node in nodes if node.up]
+        if len(up) > max(1, len(nodes) - NEVER_DOWN_AT_ONCE):
+            self._down(self._dice.pick(up))
+
+    def _kill_all_meta(self) -> None:
+        for node in self._cluster.meta.values():
+            if node.up:
+                self._down(node)
+
+    def _pair(self) -> tuple[str, str]:
+        names = list(self._world.hosts)
+        one = self._dice.pick(names)
+        return one, self._dice.pick([name for name in names if name != one])
+
+    def _cut_pair(self) -> None:
+        one, other = self._pair()
+        both = self._dice.chance(0.6)
+        self._note("partition" if both else "one-way partition", f"{one} {other}")
+        self._world.partition(one, other, both)
+        self._later(0.3, 6.0, lambda: self._heal(one, other))
+
+    def _heal(self, one: str, other: str) -> None:
+        self._world.network.heal(self._world.hosts[one].ip, self._world.hosts[other].ip)
+
+    def _isolate(self) -> None:
+        leader = self._cluster.leader()
+        if leader is not None and self._dice.chance(0.5):
+            name = leader.name
+        else:
+            name = self._dice.pick(list(self._cluster.nodes))
+        self._note("isolation", name)
+        self._world.isolate(name)
+        self._later(0.5, 6.0, lambda: self._join(name))
+
+    def _join(self, name: str) -> None:
+        for other in self._world.hosts:
+            if other != name:
+                self._heal(name, other)
+
+    def _reset(self) -> None:
+        one, other = self._pair()
+        self._note("reset", f"{one} {other}")
+        self._world.network.reset(self._world.hosts[one].ip, self._world.hosts[other].ip)
+
+    def _slow_link(self) -> None:
+        one, other = self._pair()
+        latency = self._dice.pick([0.02, 0.1, 0.4])
+        bandwidth = self._dice.pick([0.0, 200e3, 2e6])
+        self._note("slow link", f"{one} {other} {latency} {bandwidth}")
+        source, target = self._world.hosts[one].ip, self._world.hosts[other].ip
+        self._world.network.slow(source, target, latency, bandwidth)
+        self._later(0.5, 8.0, lambda: self._world.network.restore(source, target))
+
+    def _slow_disk(self) -> None:
+        node = self._dice.pick(list(self._cluster.nodes.values()))
+        node.host.disk.slowness = self._dice.pick([10.0, 100.0, 1000.0])
+        self._note("slow disk", f"{node.name} {node.host.disk.slowness}")
+        self._later(0.3, 4.0, lambda: setattr(node.host.disk, "slowness", 1.0))
+
+    def _full_disk(self) -> None:
+        disk = self._dice.pick(list(self._cluster.nodes.values())).host.disk
+        disk.capacity = disk.used + self._dice.pick([0, 1000, 100_000])
+        self._note("full disk", str(disk.capacity))
+        self._later(0.5, 5.0, lambda: setattr(disk, "capacity", 1 << 40))
+
+    def _failed_sync(self) -> None:
+        """One sync fails; a chunk server takes no writes after it and is restarted by its operator, a metadata
+        server ends."""
+        node = self._dice.pick(list(self._cluster.nodes.values()))
+        self._note("failed sync", node.name)
+        node.host.disk.inject("sync", error=DiskError)
+
+        def replaced() -> None:
+            node.host.disk.recover()
+            if node.up:
+                node.kill()
+            node.start()
+
+        self._later(1.0, 5.0, replaced)
+
+    def _step_clock(self) -> None:
+        host = self._world.hosts[self._dice.pick(list(self._world.hosts))]
+        host.wall_offset += self._dice.pick([-86400.0, -1.0, 5.0, 1e6])
+        self._note("clock step", host.name)
+
+
+def writes_refused(node: SimulatedNode) -> bool:
+    """Whether it is a chunk server whose disk failed a sync: it serves reads until it is restarted (S31)."""
+    store = getattr(node.program, "store", None)
+    return bool(getattr(store, "failure", ""))

@@ -1,0 +1,64 @@
+"""Looking into running servers: what production keeps to itself, read in one place and never changed.
+
+A simulation is one process with one thread, so it may look at any moment between two events; what it sees of
+a server that starts or stops is None.
+"""
+
+from __future__ import annotations
+
+from dfs.kv.interfaces import IKeyValueStore
+from dfs.metaserver.leading import LeaderTerm
+from dfs.metaserver.machine import MetadataMachine
+from dfs.metaserver.node import MetaServer
+from dfs.protocol.values import NodeState
+from dfs.raft.core import RaftCore
+from dfs.raft.core.types import Role
+
+
+def core_of(server: MetaServer) -> RaftCore | None:
+    """Its consensus core."""
+    return server._raft._core if server._raft is not None and server._raft._serving else None
+
+
+def machine_of(server: MetaServer) -> MetadataMachine | None:
+    """Its state machine."""
+    return server._machine if not server.stopped else None
+
+
+def store_of(server: MetaServer) -> IKeyValueStore:
+    """Its tables.  It must be serving."""
+    machine = machine_of(server)
+    assert machine is not None, "the server does not serve"
+    return machine.store
+
+
+def term_of(server: MetaServer) -> LeaderTerm | None:
+    """Its leadership, once it serves."""
+    term = server._term
+    return term if term is not None and term.loaded else None
+
+
+def leads(server: MetaServer) -> bool:
+    """Whether it leads, as Raft has it, and serves."""
+    core = core_of(server)
+    return core is not None and core.role is Role.LEADER and term_of(server) is not None
+
+
+def raft_term(server: MetaServer) -> int:
+    """The term that it is in."""
+    core = core_of(server)
+    return core.term if core is not None else 0
+
+
+def chunk_server_states(server: MetaServer) -> dict[str, NodeState]:
+    """What a leader thinks of each chunk server, by name; empty where it does not lead."""
+    term = term_of(server)
+    if term is None:
+        return {}
+    roster = term.seams.roster
+    states: dict[str, NodeState] = {}
+    for number in sorted(roster.numbers()):
+        entry = roster.entry(number)
+        assert entry is not None
+        states[entry.record.name] = term.state(number)
+    return states

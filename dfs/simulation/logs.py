@@ -1,0 +1,50 @@
+"""What the rooms log during a run: a logged failure is a defect unless the run expects it.
+
+Twisted catches what a timer, a protocol or a forgotten Deferred raises, and logs it; here it becomes a
+sentence.  Nothing of the log goes into the trace: texts may hold addresses of objects.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from dfs.simulation.host import World
+
+
+@implementer(ILogObserver)
+class LogWatch:
+    """A context: gathers failures while it is entered.
+
+    :ivar failures: one sentence each, with the virtual time and the place it was raised.
+    :ivar expected: the classes of failures that are part of the story.
+    """
+
+    def __init__(self, world: World, expected: tuple[type[BaseException], ...] = ()) -> None:
+        self.failures: list[str] = []
+        self.expected = expected
+        self._world = world
+
+    def __enter__(self) -> LogWatch:
+        globalLogPublisher.addObserver(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        globalLogPublisher.removeObserver(self)
+
+    def __call__(self, event: Any) -> None:
+        failure = event.get("log_failure")
+        if failure is None or (self.expected and failure.check(*self.expected)):
+            return
+        frames = failure.frames or failure.stack
+        place = f"{frames[-1][1]}:{frames[-1][2]}" if frames else "?"
+        level = event.get("log_level", LogLevel.critical).name
+        self.failures.append(
+            f"{self._world.clock.now:.3f} logged ({level}) {formatEvent(event)}: "
+            f"{type(failure.value).__name__}: {failure.value} at {place}"
+        )

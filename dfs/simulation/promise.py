@@ -1,0 +1,201 @@
+"""The promise, looked at from outside: what must hold of disks, tables and logs, at any time and after a heal.
+
+At any time (looked at every INTERVAL seconds):
+
+- election safety: at most one leader in a term;
+- committed prefixes are equal: an index that was seen committed keeps its term on every member;
+- equal state: two members that have applied the same index have the same state hash (S38).
+
+Once everything has come back (:meth:`Promise.settled`): a leader, every chunk server alive, each committed
+chunk recorded on as many nodes as wanted, and each recorded replica on that node's disk with the very bytes;
+garbage gone; every member at the same applied index with the same hash.
+
+At any time when every disk is there: each committed chunk lies whole on as many disks as its write quorum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from dfs.chunkserver.layout import Layout
+from dfs.kv.interfaces import IKeyValueStore, prefix_end
+from dfs.metaserver import queries, tables
+from dfs.metaserver.node import MetaServer
+from dfs.metaserver.records import ChunkRecord, chunk_codec
+from dfs.protocol.values import ChunkRef, FileId, Generation
+from dfs.raft.core.types import Role
+from dfs.simulation.cluster import DATA, SimulatedCluster
+from dfs.simulation.inspection import core_of, machine_of, store_of
+
+INTERVAL = 0.01
+CLOSE = 8
+"""Entries that members may be apart while all is well: the leader proposes now and then."""
+PAGE = 1000
+
+
+@frozen
+class Chunk:
+    """A committed chunk of a living file or upload, by the tables."""
+
+    file_id: int
+    index: int
+    record: ChunkRecord
+    wanted: int
+    quorum: int
+
+    @property
+    def ref(self) -> ChunkRef:
+        return ChunkRef(FileId(self.file_id), self.index, Generation(self.record.generation))
+
+    def __str__(self) -> str:
+        return f"chunk {self.index} of file {self.file_id:x} (generation {self.record.generation})"
+
+
+def committed_chunks(store: IKeyValueStore) -> Iterator[Chunk]:
+    """All of them, in key order."""
+    start, end = b"C", prefix_end(b"C")
+    while pairs := store.scan(start, end, PAGE):
+        for key, value in pairs:
+            file_id, index = tables.place_of(key)
+            record = chunk_codec.decode(value)
+            found = queries.copies(store, file_id, index)
+            if found is not None:
+                yield Chunk(file_id, index, record, found.wanted, found.wanted // 2 + 1)
+        start = pairs[-1][0] + b"\x00"
+
+
+class Promise:
+    """Looks at a cluster.  :ivar violations: sentences, in the order of their finding."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        self.cluster = cluster
+        self.violations: list[str] = []
+        self.looks = 0
+        self._layout = Layout(DATA, cluster.cluster_id)
+        self._leaders: dict[int, str] = {}
+        self._committed: dict[int, int] = {}
+        self._seen: dict[str, int] = {}
+        self._hashes: dict[int, tuple[str, bytes]] = {}
+        self._watching = False
+
+    # All the time.
+
+    def watch(self) -> None:
+        """Begin to look every INTERVAL."""
+        self._watching = True
+        self._look_again()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._watching = False
+
+    def _look_again(self) -> None:
+        if self._watching:
+            self.look()
+            self.cluster.world.clock.callLater(INTERVAL, self._look_again)
+
+    def look(self) -> None:
+        """What must hold at any time."""
+        self.looks += 1
+        for name, server in self.cluster.meta_servers():
+            self._look_at(name, server)
+
+    def _look_at(self, name: str, server: MetaServer) -> None:
+        core = core_of(server)
+        if core is None:
+            self._seen.pop(name, None)
+            return
+        if core.role is Role.LEADER:
+            former = self._leaders.setdefault(core.term, name)
+            if former != name:
+                self.violated(f"election safety: {former} and {name} lead term {core.term}")
+        seen = max(self._seen.get(name, 0), core.state.log.boundary.index)
+        for index in range(seen + 1, core.commit_index + 1):
+            term = core.term_at(index)
+            if term is not None and self._committed.setdefault(index, term) != term:
+                self.violated(f"{name} has committed entry {index} of term {term}, not {self._committed[index]}")
+        self._seen[name] = core.commit_index
+        machine = machine_of(server)
+        if machine is not None:
+            self._compare_state(name, machine.head.index, machine.head.hash)
+
+    def _compare_state(self, name: str, index: int, digest: bytes) -> None:
+        other, known = self._hashes.setdefault(index, (name, digest))
+        if known != digest:
+            self.violated(f"S38: {name} and {other} have applied entry {index} and differ")
+
+    def violated(self, sentence: str) -> None:
+        """Remember it, and put it in the trace."""
+        if sentence not in self.violations:
+            self.violations.append(sentence)
+            self.cluster.world.note(f"VIOLATION {sentence}")
+
+    # When all is well again.
+
+    def unsettled(self) -> str:
+        """Why the cluster is not whole yet; "" when it is."""
+        cluster = self.cluster
+        leader = cluster.leader()
+        if leader is None:
+            return "there is no leader"
+        servers = cluster.meta_servers()
+        if len(servers) < len(cluster.meta) or len(cluster.chunk_servers()) < len(cluster.chunks):
+            return "not every server runs"
+        missing = cluster.not_alive(leader, cluster.chunks)
+        if missing:
+            return f"{leader.name} does not take {missing} for alive"
+        machines = [machine for _, server in servers if (machine := machine_of(server)) is not None]
+        applied = [machine.head.index for machine in machines]
+        if len(applied) < len(cluster.meta) or max(applied) - min(applied) > CLOSE:
+            return f"the metadata servers have applied {applied}"
+        if len({machine.state_hash() for machine in machines}) > 1 and len(set(applied)) == 1:
+            return f"the metadata servers differ at entry {applied[0]}"
+        head = max((machine.head for machine in machines), key=lambda head: head.index)
+        if head.garbage or head.uploads:
+            return f"{head.garbage} files of garbage and {head.uploads} uploads are left"
+        return self.replica_problem(full=True)
+
+    def replica_problem(self, full: bool = False) -> str:
+        """What is wrong with the replicas of committed chunks by the leader's tables, "" when nothing is.
+
+        :param full: the recorded replicas are as many as wanted and each is sound; else, at least as many disks
+            as the write quorum hold the chunk, recorded there or not.
+        """
+        leader = self.cluster.leader()
+        if leader is None:
+            return "there is no leader"
+        store = store_of(leader.program)
+        names = {number: record.name for number, record in queries.nodes_page(store)}
+        for chunk in committed_chunks(store):
+            if full:
+                recorded = [names[number] for number in chunk.record.nodes]
+                if len(recorded) < chunk.wanted:
+                    return f"{chunk} is recorded on {recorded}, wanted are {chunk.wanted}"
+                bad = [name for name in recorded if not self.holds(name, chunk)]
+                if bad:
+                    return f"{chunk} is recorded on {bad}, whose disks do not hold it"
+            else:
+                holders = [name for name in self.cluster.chunks if self.holds(name, chunk)]
+                if len(holders) < min(chunk.quorum, chunk.wanted):
+                    return f"{chunk} is committed, but only {holders} hold it"
+        return ""
+
+    def holds(self, node: str, chunk: Chunk) -> bool:
+        """Whether a chunk server's disk has these very bytes under this generation."""
+        content = self.cluster.chunks[node].host.disk.peek(self._layout.path(chunk.ref))
+        if content is None:
+            return False
+        content = content[: chunk.record.length]
+        return len(content) == chunk.record.length and hashlib.sha256(content).digest() == chunk.record.sha256
+
+    async def settled(self, timeout: float) -> None:
+        """Wait until the cluster is whole; a violation if it is not within ``timeout`` virtual seconds."""
+        end = self.cluster.world.clock.now + timeout
+        while problem := self.unsettled():
+            if self.cluster.world.clock.now >= end:
+                self.violated(f"{timeout:g} s after the heal: {problem}")
+                return
+            await self.cluster.sleep(0.25)

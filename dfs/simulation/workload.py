@@ -1,0 +1,273 @@
+"""Clients drawn from a seed, under faults drawn from a seed, and the judgement: one seed, one outcome.
+
+A run has three phases.  In the first, clients upload, download, delete and list while faults come and go.  Then
+everything is healed, and the clients end what they are at.  Within SETTLE virtual seconds the cluster must be
+whole (:meth:`dfs.simulation.promise.Promise.settled`); then every name is read back, and the history of each must have
+an explanation (:mod:`dfs.simulation.history`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred, gatherResults
+
+from dfs.client.errors import DFSError, FileExists, FileNotFound
+from dfs.kv.errors import StoreFailed
+from dfs.raft.errors import StorageFailed
+from dfs.simulation.cluster import LOCAL, ClusterClient, ClusterSettings, HostDown, SimulatedCluster, read_file
+from dfs.simulation.dice import Dice
+from dfs.simulation.faults import Faults, Mix
+from dfs.simulation.history import History, Kind, Operation, Outcome
+from dfs.simulation.host import NeverHappened, World
+from dfs.simulation.logs import LogWatch
+from dfs.simulation.promise import Promise
+
+SETTLE = 90.0
+"""Virtual seconds after the heal within which the cluster must be whole."""
+
+GIVE_UP = 400.0
+"""Virtual seconds after which a run that has not ended is a violation."""
+
+NAMES = 4
+"""Names that a client has for itself, and names that all share."""
+
+
+@frozen
+class Plan:
+    """What a run is made of.
+
+    :ivar seconds: of the phase with faults.
+    """
+
+    settings: ClusterSettings = field(factory=ClusterSettings)
+    clients: int = 2
+    seconds: float = 12.0
+    mix: Mix = field(factory=Mix)
+
+
+@frozen
+class Result:
+    """What a run did and found.  ``trace`` is the digest of everything that happened."""
+
+    seed: int
+    trace: str
+    virtual_seconds: float
+    wall_seconds: float
+    events: int
+    faults: dict[str, int]
+    operations: dict[str, int]
+    violations: tuple[str, ...]
+
+
+def plan_of(seed: int) -> Plan:
+    """The cluster and the workload that a seed draws."""
+    dice = Dice(World(seed).random("plan"))
+    settings = ClusterSettings(
+        meta_nodes=dice.weighted([(1, 1.0), (3, 6.0), (5, 1.0)]),
+        chunk_servers=3 + dice.below(3),
+        trailing_entries=dice.pick([20, 10_000]),
+    )
+    return Plan(settings, clients=1 + dice.below(3))
+
+
+class Workload:
+    """One run in the making."""
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        self.world = world
+        self.plan = plan
+        self.cluster = SimulatedCluster(world, plan.settings)
+        self.history = History()
+        self.promise = Promise(self.cluster)
+        self.faults = Faults(self.cluster, Dice(world.random("faults")), plan.mix)
+        self.counts: Counter[str] = Counter()
+        self._active = True
+
+    async def run(self) -> None:
+        """All three phases."""
+        cluster = self.cluster
+        cluster.start()
+        self.promise.watch()
+        await cluster.wait_ready()
+        clients = [Deferred.fromCoroutine(self._live(cluster.client())) for _ in range(self.plan.clients)]
+        await self.faults.run(self.plan.seconds)
+        self.faults.heal()
+        self._active = False
+        await gatherResults(clients, consumeErrors=True)
+        await self.promise.settled(SETTLE)
+        await self._read_back()
+        problem = self.promise.replica_problem(full=True)
+        if problem:
+            self.promise.violated(problem)
+        self.promise.stop()
+        for violation in self.history.violations():
+            self.promise.violated(violation)
+
+    # Clients.
+
+    async def _live(self, client: ClusterClient) -> None:
+        """One client's life until the faults end."""
+        dice = Dice(self.world.random(client.host.name))
+        while self._active:
+            await self.cluster.sleep(dice.between(0.02, 0.6))
+            act = dice.weighted(
+                [(self._upload, 5.0), (self._download, 4.0), (self._delete, 2.0), (self._list, 1.0)]
+            )
+            await act(client, dice)
+            if dice.chance(0.05):
+                client.open()
+
+    def _name(self, client: ClusterClient, dice: Dice) -> str:
+        owner = "shared" if dice.chance(0.3) else client.host.name
+        return f"{owner}/{dice.below(NAMES)}"
+
+    def _content(self, dice: Dice) -> bytes:
+        """Lengths around the edges of chunks, and some between (S45)."""
+        chunk = self.plan.settings.chunk_size
+        length = dice.pick([0, 1, chunk - 1, chunk, chunk + 1, 2 * chunk, dice.below(6 * chunk)])
+        return dice.content(length)
+
+    async def _upload(self, client: ClusterClient, dice: Dice) -> None:
+        name, content = self._name(client, dice), self._content(dice)
+        chunk_size = self.plan.settings.chunk_size
+        if dice.chance(0.3):
+            stream = pieces_of(content, 1 + dice.below(100_000))
+            await self._try_upload(client, name, content, client.files.upload(stream, name, chunk_size=chunk_size))
+            return
+        path = client.put_local(content)
+        death = self.world.clock.callLater(dice.between(0.0, 0.2), client.host.kill) if dice.chance(0.15) else None
+        await self._try_upload(client, name, content, client.files.upload(path, name, chunk_size=chunk_size))
+        if death is not None and death.active():
+            death.cancel()
+        if not client.host.up:  # killed in the middle: it goes on where it stopped (S40)
+            client.open()
+            upload = client.files.upload(path, name, chunk_size=chunk_size)
+            await self._try_upload(client, name, content, upload, again=True)
+
+    async def _try_upload(
+        self, client: ClusterClient, name: str, content: bytes, upload: Coroutine[Any, Any, Any], again: bool = False
+    ) -> None:
+        digest = hashlib.sha256(content).hexdigest()
+        operation = self.history.begin(client.host.name, Kind.UPLOAD, name, digest, self.world.clock.now, again)
+        await self._end(client, operation, upload, FileExists)
+
+    async def _delete(self, client: ClusterClient, dice: Dice) -> None:
+        name = self._name(client, dice)
+        operation = self.history.begin(client.host.name, Kind.DELETE, name, "", self.world.clock.now)
+        await self._end(client, operation, client.files.delete(name), FileNotFound)
+
+    async def _download(self, client: ClusterClient, dice: Dice) -> None:
+        name = dice.pick(self.history.names() or ["nothing"])
+        if dice.chance(0.5):
+            await self.read(client, name)
+            return
+        operation = self.history.begin(client.host.name, Kind.READ, name, "", self.world.clock.now)
+        path = f"{LOCAL}/out-{operation.number}"
+        client.host.disk.make_folders(LOCAL)
+
+        async def fetch() -> str:
+            await client.files.download(name, path)
+            return hashlib.sha256(read_file(client.host.disk, path)).hexdigest()
+
+        await self._end(client, operation, fetch(), FileNotFound)
+
+    async def read(self, client: ClusterClient, name: str) -> Outcome:
+        """Read a whole file in memory; what came of it."""
+        operation = self.history.begin(client.host.name, Kind.READ, name, "", self.world.clock.now)
+
+        async def fetch() -> str:
+            return hashlib.sha256(await client.download(name)).hexdigest()
+
+        await self._end(client, operation, fetch(), FileNotFound)
+        return operation.outcome
+
+    async def _list(self, client: ClusterClient, dice: Dice) -> None:
+        """A page of names is one read of each: those that are there with what they hold, the others as absent."""
+        prefix = dice.pick(["shared/", f"{client.host.name}/"])
+        asked = [
+            self.history.begin(client.host.name, Kind.READ, f"{prefix}{number}", "", self.world.clock.now)
+            for number in range(NAMES)
+        ]
+        try:
+            names = set(await client.run(client.names(prefix)))
+        except (DFSError, HostDown) as error:
+            self._count("list", error)
+            return
+        self._count("list", None)
+        for operation in asked:
+            if operation.name not in names:
+                self.history.end(operation, Outcome.REFUSED)
+
+    async def _end(
+        self, client: ClusterClient, operation: Operation, doing: Coroutine[Any, Any, Any], refusal: type[DFSError]
+    ) -> None:
+        """Wait for an operation and record what its client was told."""
+        try:
+            found = await client.run(doing)
+        except refusal as error:
+            self.history.end(operation, Outcome.REFUSED)
+            self._count(operation.kind.value, error)
+        except (DFSError, HostDown) as error:
+            self.history.end(operation, Outcome.UNKNOWN)
+            self._count(operation.kind.value, error)
+        except Exception as error:  # noqa: BLE001 - anything else is a defect of the client, and the run tells it
+            self.history.end(operation, Outcome.UNKNOWN)
+            self.promise.violated(f"a client met {type(error).__name__}: {error} in {operation}")
+        else:
+            self.history.end(operation, Outcome.DONE, found if operation.kind is Kind.READ else None)
+            self._count(operation.kind.value, None)
+
+    def _count(self, what: str, error: Exception | None) -> None:
+        outcome = "done" if error is None else type(error).__name__
+        self.counts[f"{what} {outcome}"] += 1
+        self.world.note(f"operation {what} {outcome}")
+
+    async def _read_back(self) -> None:
+        """Every name once more, by a client that knows nothing; none may fail."""
+        reader = self.cluster.client()
+        for name in self.history.names():
+            if await self.read(reader, name) is Outcome.UNKNOWN:
+                self.promise.violated(f"{name!r} could not be read after all was well again")
+
+
+async def pieces_of(content: bytes, length: int) -> AsyncIterator[bytes]:
+    """A stream of unknown length."""
+    for start in range(0, len(content), length):
+        yield content[start : start + length]
+
+
+def run_plan(seed: int, plan: Plan) -> Result:
+    """A whole run in this process."""
+    began = time.perf_counter()
+    world = World(seed)
+    with LogWatch(world, (StorageFailed, StoreFailed)) as logs:
+        workload = Workload(world, plan)
+        promise = workload.promise
+        try:
+            world.run_until(Deferred.fromCoroutine(workload.run()), plan.seconds + GIVE_UP)
+        except (NeverHappened, AssertionError) as error:
+            promise.violated(f"the run did not end well: {error}")
+        promise.stop()
+    for sentence in logs.failures:
+        promise.violated(sentence)
+    return Result(
+        seed,
+        world.digest,
+        world.clock.now,
+        time.perf_counter() - began,
+        world.clock.events,
+        dict(sorted(workload.faults.counts.items())),
+        dict(sorted(workload.counts.items())),
+        tuple(promise.violations),
+    )
+
+
+def run_seed(seed: int) -> Result:
+    """The run that a seed draws."""
+    return run_plan(seed, plan_of(seed))
