@@ -16,11 +16,13 @@ from dfs.raft.test.script import SteadyChance
 Link = tuple[str, str]
 
 
-def two_way_majority(members: str, links: frozenset[Link]) -> bool:
-    """Whether some node can talk with a majority, itself included, in both directions."""
-    return any(
-        1 + sum((a, b) in links and (b, a) in links for b in members if b != a) > len(members) // 2 for a in members
-    )
+def well_connected(members: str, links: frozenset[Link]) -> list[str]:
+    """Those who can talk with a majority, themselves included, in both directions."""
+    return [
+        a
+        for a in members
+        if 1 + sum((a, b) in links and (b, a) in links for b in members if b != a) > len(members) // 2
+    ]
 
 
 class GraphTests(SynchronousTestCase):
@@ -34,11 +36,15 @@ class GraphTests(SynchronousTestCase):
         time_out = 2 * cluster.config.election_ticks
         cluster.run(5 * time_out, lambda sender, to: (sender, to) in links)
         leader = cluster.leader()
-        self.assertIsNotNone(leader, f"nobody leads with {sorted(links)}")
+        connected = well_connected(members, links)
+        self.assertIn(leader, connected[:1] if led and members[0] in connected else connected, sorted(links))
+        assert leader is not None
+        index = cluster.do(leader, "propose", [b"x"]).first_index
         terms = {name: cluster.core(name).term for name in members}
         cluster.run(5 * time_out, lambda sender, to: (sender, to) in links)
         self.assertEqual(cluster.leader(), leader, f"the leader changed with {sorted(links)}")
         self.assertEqual({name: cluster.core(name).term for name in members}, terms, f"terms grow with {sorted(links)}")
+        self.assertGreaterEqual(cluster.core(leader).commit_index, index, f"nothing commits with {sorted(links)}")
 
     def test_every_graph_of_three(self) -> None:
         """R09: wherever some node has a two-way majority a stable leader comes within five time-outs and terms stop
@@ -48,7 +54,7 @@ class GraphTests(SynchronousTestCase):
         for size in range(len(pairs) + 1):
             for chosen in itertools.combinations(pairs, size):
                 links = frozenset(chosen)
-                if two_way_majority("abc", links):
+                if well_connected("abc", links):
                     graphs += 1
                     self._check("abc", links, graphs, led=False)
                     self._check("abc", links, graphs, led=True)
@@ -61,7 +67,7 @@ class GraphTests(SynchronousTestCase):
         done = 0
         while done < 15:
             links = frozenset(pair for pair in pairs if draw.random() < 0.75)
-            if two_way_majority("abcde", links):
+            if well_connected("abcde", links):
                 done += 1
                 self._check("abcde", links, done, led=bool(done % 2))
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dfs.raft.core import Config, Role
 from dfs.raft.test.cluster import Cluster
 
-SEEDS = int(os.environ.get("DFS_RAFT_SEEDS", "40"))
+SEEDS = int(os.environ.get("DFS_RAFT_SEEDS", "120"))
 STEPS = 1200
 
 
