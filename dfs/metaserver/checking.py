@@ -35,7 +35,7 @@ def check_folder(config: MetaConfig, disk: IDisk) -> None:
         finally:
             lock.release()
     except (DiskError, RaftError, StoreError):
-        raise SettingError(fatal_sentence(config.node, config.folder, Failure())) from None
+        raise SettingError(fatal_sentence(config.node, config.folder, Failure(), "cannot start")) from None
 
 
 def _check_log(config: MetaConfig, disk: IDisk) -> None:

@@ -26,11 +26,11 @@ ADVICE: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def fatal_sentence(node: str, folder: str, failure: Failure) -> str:
+def fatal_sentence(node: str, folder: str, failure: Failure, happens: str = "stops") -> str:
     """For the log, standard error and whoever reads them."""
     error = failure.value
     reason = (str(error) or type(error).__name__).rstrip(".")
     for cls, advice in ADVICE:
         if isinstance(error, cls):
-            return f"{node} stops: {reason}; {advice}"
-    return f"{node} stops: {type(error).__name__}: {reason}; its log has the traceback, its data is in {folder}"
+            return f"{node} {happens}: {reason}; {advice}"
+    return f"{node} {happens}: {type(error).__name__}: {reason}; its log has the traceback, its data is in {folder}"

@@ -11,7 +11,7 @@ from dfs.metaserver.commands import AdvanceTime
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
 
-QUIET_MS = 1_000
+QUIET_MS = 2_000
 """Applied time may lie so far behind the reckoning before an entry is spent on it."""
 
 

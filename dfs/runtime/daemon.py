@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from dfs.runtime.errors import SettingError
@@ -80,7 +81,11 @@ def check_node_name(name: str) -> str:
 
 
 def check_port_free(description: str) -> None:
-    """Raise SettingError where the port of a TCP endpoint description is in use or not ours to take."""
+    """Raise SettingError where an endpoint description is none, or its TCP port is in use or not ours to take."""
+    try:
+        serverFromString(None, description)
+    except Exception as error:  # noqa: BLE001 - each kind of endpoint has errors of its own
+        raise SettingError(f"--listen {description}: {error}; write it as in tcp:7000:interface=127.0.0.1") from None
     found = _TCP.match(description)
     if found is None:
         return
