@@ -275,8 +275,6 @@ class Connection(Protocol):
     def open_get(
         self, request: object, sink: IBlockSink, timeout: float
     ) -> Deferred[tuple[object, IIncomingStream]]:
-        if self._port.closing:
-            return fail(self._gone())
         return self._slot.open_get(request, sink, timeout)
 
     def send(self, payload: bytes) -> None:

@@ -59,13 +59,17 @@ class Codec:
 
     def decode(self, data: bytes) -> Any:
         """Raises Malformed for anything but exactly one value."""
-        try:
-            value, at = self._take(data, 0)
-        except (struct.error, UnicodeDecodeError) as error:
-            raise Malformed(str(error)) from None
+        value, at = self.decode_first(data)
         if at != len(data):
             raise Malformed(f"{len(data) - at} bytes too many")
         return value
+
+    def decode_first(self, data: bytes) -> tuple[Any, int]:
+        """The value that ``data`` begins with, and its length in bytes."""
+        try:
+            return self._take(data, 0)
+        except (struct.error, UnicodeDecodeError) as error:
+            raise Malformed(str(error)) from None
 
 
 def taker(kind: Any) -> Take:

@@ -35,6 +35,7 @@ Hello body (also of WELCOME), big endian::
       73     8   cluster time, ms, 0: not known
       81     2+n name of the node
        -     2+n in HELLO the node that the listener is taken for, empty: any
+       -       n what later versions add; ignored, but covered by the proofs
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ MIN_VERSION = 1
 MAX_VERSION = VERSION
 NONCE_LENGTH = 32
 UNKNOWN = bytes(16)
+_VERSIONS = slice(4, 6)
 
 
 @frozen
@@ -115,13 +117,13 @@ class State(enum.Enum):
     DONE = "done"
 
 
-def check_version(theirs: Hello) -> int:
-    """The highest version that both speak; raises VersionMismatch (S39)."""
-    version = min(theirs.max_version, MAX_VERSION)
-    if version < max(theirs.min_version, MIN_VERSION):
+def check_version(lowest: int, highest: int) -> int:
+    """The highest version that both speak, given the peer's range; raises VersionMismatch (S39)."""
+    version = min(highest, MAX_VERSION)
+    if version < max(lowest, MIN_VERSION):
         raise VersionMismatch(
-            f"{theirs.name or 'the peer'} speaks versions {theirs.min_version} to {theirs.max_version} "
-            f"of the protocol, this node {MIN_VERSION} to {MAX_VERSION}",
+            f"the peer speaks versions {lowest} to {highest} of the protocol, "
+            f"this node {MIN_VERSION} to {MAX_VERSION}",
             hint="upgrade the older of the two nodes",
         )
     return version
@@ -233,11 +235,13 @@ class Handshake:
     def _read(self, body: bytes) -> None:
         if body[:4] != MAGIC:
             raise BadRequest("this is no node of a dfs cluster, or of a version that cannot be understood")
+        if len(body) < _VERSIONS.stop:
+            raise BadRequest("malformed Hello: it is cut")
+        self._version = check_version(*body[_VERSIONS])  # first: what follows may be of a later version
         try:
-            self._theirs = _CODEC.decode(body)
+            self._theirs, _ = _CODEC.decode_first(body)
         except Malformed as error:
             raise BadRequest(f"malformed Hello: {error}") from None
-        self._version = check_version(self._theirs)
         check_cluster(self._mine, self._theirs)
 
     def _check_purpose(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.python.failure import Failure
 
-from dfs.protocol.errors import BadRequest, DFSError, InternalError
+from dfs.protocol.errors import BadRequest, DFSError, Disconnected, InternalError
 from dfs.protocol.failures import decode_error
 from dfs.protocol.frames import Frame
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IPut, IService
@@ -43,7 +43,9 @@ class StreamSlot:
         return self._incoming is not None or self._outgoing is not None or self._opening != 0
 
     def check_free(self) -> None:
-        """Raises BadRequest when no stream may be opened here now."""
+        """Raises BadRequest when no stream may be opened here now, Disconnected when the connection is closed."""
+        if self._port.closing:
+            raise Disconnected("the connection is closed")
         if not self._bulk:
             raise BadRequest("a stream on a connection that is not for bulk data")
         if self.taken:

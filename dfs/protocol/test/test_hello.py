@@ -166,6 +166,17 @@ class RefusedTests(SynchronousTestCase):
         listener.receive(frame_of(data))
         self.assertEqual(listener._version, 3)
 
+    def test_hello_of_a_later_version(self) -> None:
+        """A Hello that has grown at its end, of a peer that also speaks our version, is understood (S39)."""
+        body = bytearray(frame_of(sides(CHUNK, META)[0].start()).body + b"more")
+        body[5] = 9
+        listener = sides(CHUNK, META)[1]
+        welcome = frame_of(listener.receive(Frame(FrameType.HELLO, 0, 0, bytes(body))))
+        self.assertEqual(welcome.type, FrameType.WELCOME)
+        body[4:7] = b"\x08\x09\xff"
+        later = Frame(FrameType.HELLO, 0, 0, bytes(body))
+        self.assertRaises(VersionMismatch, sides(CHUNK, META)[1].receive, later)
+
     def test_out_of_turn(self) -> None:
         """Any frame but the one whose turn it is ends Hello: nothing is served before the proof (S43)."""
         dialer, listener = sides(CHUNK, META)

@@ -181,6 +181,14 @@ class PutTests(StreamCase):
         control = self.room.dial()
         self.failureResultOf(control.open_put(put_request(), 30).answer, BadRequest)
 
+    def test_closed_connection(self) -> None:
+        """A stream on a connection that has ended fails at once."""
+        self.service.connections[0].abort()
+        self.room.until(self.connection.when_closed())
+        self.failureResultOf(self.connection.open_put(put_request(), 30).answer, Disconnected)
+        self.failureResultOf(self.connection.open_get(get_request(), self.sink, 30), Disconnected)
+        self.assertEqual(self.room.here.reactor.getDelayedCalls(), [])
+
     def test_requests_beside_a_stream(self) -> None:
         """Requests are answered while a stream runs."""
         put, _ = self.put(LONG)
