@@ -16,7 +16,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from dfs.runtime.errors import SettingError
-from dfs.runtime.logging import twistd_observer
+from dfs.runtime.logging import log_json
 from dfs.runtime.options import LOG_FORMAT, SHARED
 from dfs.runtime.settings import Setting, Settings, resolve
 
@@ -42,7 +42,7 @@ class DaemonOptions(usage.Options):
         settings = self.read_settings(os.environ)
         self["settings"] = settings
         if settings[LOG_FORMAT] == "json" and self.parent is not None:
-            self.parent["logger"] = twistd_observer(self.parent.get("logfile"), bool(self.parent.get("nodaemon")))
+            log_json(self.parent)
         self.check(settings)
 
     def check(self, settings: Settings) -> None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Callable
-from functools import partial
 from typing import Any, TextIO
 
 from twisted.logger import FileLogObserver, ILogObserver, LogEvent, formatEvent
@@ -45,12 +43,22 @@ def json_observer(file: TextIO) -> ILogObserver:
     return observer
 
 
-def twistd_observer(logfile: str | None, foreground: bool) -> Callable[[], ILogObserver]:
-    """For twistd's ``logger`` option: opens the same file that its text log would go to."""
-    return partial(_open, logfile, foreground)
+_destination: list[TextIO | str] = []
+"""Where twistd logs in this process: twistd imports its logger by name and calls it without arguments."""
 
 
-def _open(logfile: str | None, foreground: bool) -> ILogObserver:
-    if logfile == "-" or (foreground and not logfile):
-        return json_observer(sys.stdout)
-    return json_observer(LogFile.fromFullPath(logfile or DEFAULT_FILE))
+def log_json(twistd: Any) -> None:
+    """Have twistd log JSON to where it logs anyway.
+
+    :param twistd: its options, before their own ``postOptions``.
+    """
+    name = twistd.get("logfile")
+    stdout = name == "-" or (bool(twistd.get("nodaemon")) and not name)
+    _destination[:] = [sys.stdout if stdout else name or DEFAULT_FILE]
+    twistd["logger"] = f"{__name__}.twistd_observer"
+
+
+def twistd_observer() -> ILogObserver:
+    """What twistd calls, once the process is where it stays."""
+    (place,) = _destination
+    return json_observer(LogFile.fromFullPath(place) if isinstance(place, str) else place)
