@@ -106,7 +106,9 @@ class PlannerTests(SynchronousTestCase):
     def test_fewest_copies_first(self) -> None:
         """Chunks with one live copy go before those with two, however long those waited (S13)."""
         self.bench.store_file("two", 30, (1, 2, 3))
-        self.bench.store_file("one", 2, (1, 4))
+        granted = self.bench.create("one", 2, (1, 4), replication=2)
+        for placement in granted.placements:
+            self.bench.write(granted, placement, (1, 4))
         self.begin(*map(view, range(1, 6)))
         self.planner.node(view(1, NodeState.DEAD))
         order = []
