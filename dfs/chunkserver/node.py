@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -41,6 +41,7 @@ from dfs.protocol.messages import ReportCorrupt
 from dfs.protocol.pool import BulkPool
 from dfs.protocol.trust import KeyRing
 from dfs.protocol.values import ChunkRef, Purpose, Role, cluster_id_of
+from dfs.runtime.errors import DeadlineExceeded
 from dfs.runtime.interfaces import Runtime
 from dfs.runtime.timeout import deadline
 
@@ -126,6 +127,7 @@ class ChunkServer(Service):
             cleaned=report.cleaned,
             aside=report.set_aside,
         )
+        store.on_failure = lambda sentence: self._kick()  # metadata had better know at once
         self.store = store
         return identity
 
@@ -216,8 +218,7 @@ class ChunkServer(Service):
 
     async def _drained(self, service: ChunkService) -> None:
         """Give what runs a while to end; clients of what does not retry elsewhere."""
-        running: Deferred[Any] = DeferredList(service.drain())
         try:
-            await deadline(running, DRAIN, self.runtime.reactor, "draining")
-        except Exception as error:  # noqa: BLE001 - a stop goes on
-            _log.info("not all transfers ended: {error}", error=error)
+            await deadline(service.drain(), DRAIN, self.runtime.reactor, "draining")
+        except DeadlineExceeded:
+            _log.info("not all transfers ended within {seconds:g} s: they are cut", seconds=DRAIN)

@@ -34,16 +34,30 @@ class ChunkService:
         self._puts: set[Put] = set()
         self._verifies = 0
         self._draining = False
+        self._drained: list[Deferred[None]] = []
 
     @property
     def streams(self) -> int:
         """Transfers in progress."""
         return len(self._puts) + len(self._gets)
 
-    def drain(self) -> list[Deferred[None]]:
-        """Take no more puts; fires for each that is in progress when nothing of it runs."""
+    def drain(self) -> Deferred[None]:
+        """Take no more puts; fires when nothing of those in progress runs any more."""
         self._draining = True
-        return [put.finished for put in self._puts]
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        self._tell_drained()
+        return drained
+
+    def _put_finished(self, put: Put) -> None:
+        self._puts.discard(put)
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        if not self._puts:
+            waiting, self._drained = self._drained, []
+            for drained in waiting:
+                drained.callback(None)
 
     def connected(self, connection: IConnection) -> None:
         """Nothing is kept for a connection."""
@@ -75,7 +89,7 @@ class ChunkService:
         self._check_put(connection, request)
         put = Put(self._around, request, stream)
         self._puts.add(put)
-        put.finished.addCallback(lambda _: self._puts.discard(put))  # type: ignore[unused-awaitable]
+        put.finished.addCallback(lambda _: self._put_finished(put))  # type: ignore[unused-awaitable]
         return put, put.answer
 
     def _check_put(self, connection: IConnection, request: PutChunk) -> None:

@@ -34,7 +34,7 @@ from dfs.chunkserver.reservation import Numbers
 from dfs.chunkserver.writing import ChunkWriter, WriteRules, remove
 from dfs.disk.errors import DiskError, NotFound, SyncFailed
 from dfs.disk.interfaces import IDisk, Space
-from dfs.protocol.errors import DiskFailed, ReplicaCorrupt, ReplicaNotFound, StaleGeneration
+from dfs.protocol.errors import DFSError, DiskFailed, ReplicaCorrupt, ReplicaNotFound, StaleGeneration
 from dfs.protocol.interfaces import Block
 from dfs.protocol.messages import HeldReplica
 from dfs.protocol.values import ChunkRef
@@ -68,6 +68,8 @@ class ChunkStore:
         self._runtime, self._disk, self._layout, self._node, self._rules = runtime, disk, layout, node, rules
         self._numbers = Numbers(self.run, disk, layout.numbers, NumberLine(0, 0))
         self._locks: dict[ChunkRef, tuple[DeferredLock, int]] = {}
+        self._space: Space | None = None
+        self._measuring: Deferred[None] | None = None
 
     # ---- start ----------------------------------------------------------------------------------
 
@@ -234,9 +236,25 @@ class ChunkStore:
         return self._numbers.as_of
 
     async def space(self) -> Space:
-        """Real space; ``free`` is what writes may use, 0 once the disk failed."""
-        space: Space = await self.run(self._disk.space, self._layout.root)
+        """Real space; ``free`` is what writes may use, 0 once the disk failed.
+
+        After the first time it answers at once with what was last measured and measures anew: a report must
+        not wait for threads that a slow disk holds (S23).
+        """
+        if self._measuring is None or self._measuring.called:
+            self._measuring = Deferred.fromCoroutine(self._measure())
+        if self._space is None:
+            await self._measure()
+        space = self._space
+        assert space is not None
         return Space(space.total, 0 if self.failure else max(0, space.free - self._rules.reserve))
+
+    async def _measure(self) -> None:
+        try:
+            self._space = await self.run(self._disk.space, self._layout.root)
+        except DFSError as error:
+            _log.warn("the free space cannot be told: {error}", error=error)
+            self._space = self._space or Space(0, 0)
 
 
 class Writing:

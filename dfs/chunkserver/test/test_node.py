@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.node import ChunkServer
-from dfs.chunkserver.test.fakes import content_of, sha256_of
+from dfs.chunkserver.test.fakes import blocks_of, content_of, sha256_of
 from dfs.chunkserver.test.world import CLUSTER, DATA, NOW_MS, Cluster, chunk
 from dfs.protocol import messages as m
 from dfs.protocol.errors import (
@@ -233,6 +233,37 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual(cluster.world.hosts["chunk-1"].disk.locks, {})
         cluster.world.run_until(cluster.start(1).ready)
         self.assertTrue(cluster.holds(1, chunk(1)))
+
+    def test_stop_with_a_stalled_put(self) -> None:
+        """A stop waits for transfers in progress, but not for ever; nothing half is left at the next start (S04)."""
+        cluster = Cluster(1)
+        put = cluster.open(cluster.request(chunk(1), cluster.targets(1), quorum=1))
+        put.write(blocks_of(CONTENT)[0])
+        cluster.world.run(0.5)
+        before = cluster.world.clock.now
+        cluster.world.run_until(cluster.servers[1].stopService())
+        self.assertLess(cluster.world.clock.now - before, 11.0)
+        with self.assertRaises(DFSError):
+            cluster.world.run_until(put.answer)
+        cluster.world.run(1.0)
+        cluster.world.run_until(cluster.start(1).ready)
+        folder = Layout(DATA, CLUSTER).folder(chunk(1))
+        self.assertEqual(cluster.world.hosts["chunk-1"].disk.list_folder(folder), [])
+
+    def test_slow_disk_still_reports(self) -> None:
+        """A disk so slow that every thread waits for it does not silence the server (S23)."""
+        cluster = Cluster(1)
+        puts = []
+        cluster.world.hosts["chunk-1"].disk.slowness = 30 / 0.0004
+        for number in range(12):
+            put = cluster.open(cluster.request(chunk(number), cluster.targets(1), quorum=1))
+            put.write(blocks_of(b"x")[0])
+            put.end(1, sha256_of(b"x"))
+            puts.append(put.answer)
+        cluster.world.run(2.0)
+        cluster.meta.heard.clear()
+        cluster.world.run(10.0)
+        self.assertGreater(len([one for one in cluster.meta.heard if isinstance(one, m.Heartbeat)]), 7)
 
     def test_second_on_one_folder(self) -> None:
         """A second server on a folder in use does not start and says why (S19)."""
