@@ -109,8 +109,8 @@ def adopt(s: State, mark: SnapshotMark) -> None:
         s.in_flight = [type(f)(f.number, f.hard_state, mark.index) for f in s.in_flight]
         s.fetches = {}
         s.entry_reads = []
-        s.fetched = ()
         s.applying_read = None
+    s.fetched = ()  # read from the disk to be applied; the snapshot may cover some of it
     s.commit = max(s.commit, mark.index)
     s.applied = max(s.applied, mark.index)
     s.handed_apply = max(s.handed_apply, mark.index)
