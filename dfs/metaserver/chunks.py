@@ -80,7 +80,7 @@ def _matches(chunk: ChunkRecord, item: ChunkCommit) -> bool:
 def _known(state: Transaction, item: ChunkCommit) -> tuple[DurableReplica, ...]:
     """The replicas at registered nodes, one a node."""
     by_node = {replica.node: replica for replica in item.replicas}
-    return tuple(replica for node, replica in by_node.items() if state.node(node) is not None)
+    return tuple(replica for node, replica in by_node.items() if state.has_node(node))
 
 
 def _record(

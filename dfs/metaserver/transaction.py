@@ -73,6 +73,7 @@ class Transaction:
         self.events: deque[Event] = deque()
         self._saved = head
         self._saved_events = 0
+        self._nodes: dict[bytes, NodeRecord] = {}  # decoded, by their bytes: each commit looks at the same few
 
     def begin(self, index: int) -> None:
         """A command begins: what follows can be undone up to here."""
@@ -173,12 +174,22 @@ class Transaction:
 
     # ---- nodes and members
 
+    def has_node(self, number: int) -> bool:
+        return self._overlay.get(tables.node_key(number)) is not None
+
     def node(self, number: int) -> NodeRecord | None:
         raw = self._overlay.get(tables.node_key(number))
-        return None if raw is None else node_codec.decode(raw)
+        if raw is None:
+            return None
+        record = self._nodes.get(raw)
+        if record is None:
+            record = self._nodes[raw] = node_codec.decode(raw)
+        return record
 
     def put_node(self, number: int, record: NodeRecord) -> None:
-        self._overlay.put(tables.node_key(number), node_codec.encode(record))
+        raw = node_codec.encode(record)
+        self._nodes[raw] = record
+        self._overlay.put(tables.node_key(number), raw)
 
     def node_of_name(self, name: str) -> int | None:
         raw = self._overlay.get(tables.node_name_key(name))

@@ -159,7 +159,7 @@ def _issue(
     state: Transaction, file_id: int, upload: UploadRecord, index: int, former: ChunkRecord | None, proposed: Nodes
 ) -> ChunkRecord:
     """A new generation at ``proposed``; the former targets are remembered, for they may hold bytes."""
-    nodes = tuple(node for node in dict.fromkeys(proposed) if state.node(node) is not None)[: upload.replication]
+    nodes = tuple(node for node in dict.fromkeys(proposed) if state.has_node(node))[: upload.replication]
     if len(nodes) < upload.quorum:
         raise Unavailable(
             f"{len(nodes)} chunk servers can take the chunk; the write quorum is {upload.quorum}",
