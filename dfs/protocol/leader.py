@@ -133,7 +133,7 @@ class LeaderCaller:
         self._addresses = tuple(addresses)
         self._route = Route(addresses, int(runtime.random.random() * max(1, len(addresses))))
         self._connections = ControlConnections(runtime, identity, service)
-        self._running: set[Deferred[object]] = set()
+        self._running: dict[Deferred[object], None] = {}  # a dict for its order: a set's differs from run to run
         self._stopped = False
 
     @property
@@ -166,11 +166,11 @@ class LeaderCaller:
             return fail(Disconnected("the caller of the metadata servers was stopped"))
         running = Deferred.fromCoroutine(self._call(request, timeout, patience))
         if not running.called:
-            self._running.add(running)
+            self._running[running] = None
         return running.addBoth(self._ended, running)
 
     def _ended(self, result: object, running: Deferred[object]) -> object:
-        self._running.discard(running)
+        self._running.pop(running, None)
         if isinstance(result, Failure) and result.check(CancelledError):
             return Failure(Cancelled("the caller gave up"))
         return result

@@ -40,7 +40,7 @@ class ServerFactory(Factory):
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self.identity = identity
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}  # a dict for its order: a set's differs from run to run
         self._runtime = runtime
         self._service = service
         self._cluster_time = cluster_time
@@ -67,11 +67,11 @@ class ServerFactory(Factory):
             """The service was told by the connection itself."""
 
         def ended(reason: DFSError) -> None:
-            self.connections.discard(connection)
+            self.connections.pop(connection, None)
 
         connection = Connection(self._runtime.reactor, handshake, False, self._service, established, ended)
         connection.factory = self
-        self.connections.add(connection)
+        self.connections[connection] = None
         return connection
 
     def _note_refusal(self) -> None:
