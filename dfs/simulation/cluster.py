@@ -63,7 +63,7 @@ class HostDown(Exception):
 class ClusterClient:
     """One client machine.
 
-    :ivar files: the API; a new one after each :meth:`open`.
+    :ivar files: the API, once :meth:`enter` has reached the cluster; a new one after each :meth:`open`.
     """
 
     def __init__(self, cluster: SimulatedCluster, host: SimulatedHost) -> None:
@@ -71,6 +71,7 @@ class ClusterClient:
         self.host = host
         self.files: Client = self._connect()
         self._uploads = 0
+        self._entered = False
 
     def _connect(self) -> Client:
         options = ClientOptions(
@@ -83,6 +84,18 @@ class ClusterClient:
         """Start the program again, after its machine went down or to forget what it knows."""
         self.host.restart()
         self.files = self._connect()
+        self._entered = False
+
+    async def enter(self) -> Client:
+        """Begin, as ``async with`` does: reach any metadata server.  Raises DFSError; then it can be tried again."""
+        if not self._entered:
+            try:
+                await self.files.__aenter__()
+            except BaseException:
+                self.files = self._connect()
+                raise
+            self._entered = True
+        return self.files
 
     def run(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
         """Run something of this machine's; fails with HostDown when the machine goes down meanwhile."""
@@ -109,7 +122,8 @@ class ClusterClient:
     async def upload(self, content: bytes, name: str, **options: Any) -> Any:
         """Upload bytes from a local file; see dfs.client.api.Client.upload."""
         path = self.put_local(content)
-        return await self.files.upload(path, name, chunk_size=self.cluster.settings.chunk_size, **options)
+        files = await self.enter()
+        return await files.upload(path, name, chunk_size=self.cluster.settings.chunk_size, **options)
 
     async def download(self, name: str, parallel: int = 4) -> bytes:
         """A file's bytes, in memory; see dfs.client.api.Client.download."""
@@ -118,12 +132,14 @@ class ClusterClient:
         async def take(piece: bytearray) -> None:
             pieces.append(bytes(piece))
 
-        await self.files.download(name, take, parallel=parallel)
+        files = await self.enter()
+        await files.download(name, take, parallel=parallel)
         return b"".join(pieces)
 
     async def names(self, prefix: str = "") -> list[str]:
         """All names in the cluster."""
-        return [info.name async for info in self.files.list(prefix)]
+        files = await self.enter()
+        return [info.name async for info in files.list(prefix)]
 
 
 class SimulatedCluster:
@@ -192,7 +208,9 @@ class SimulatedCluster:
                 segment_length=settings.segment_length,
                 reserve_length=1 << 16,
             )
-            return MetaServer(config, runtime, disk, on_fatal)
+            server = MetaServer(config, runtime, disk, on_fatal)
+            server.ready.addErrback(lambda failure: None)  # type: ignore[unused-awaitable]  # told by on_fatal
+            return server
 
         return build
 

@@ -55,6 +55,7 @@ class Faults:
             (getattr(self, f"_{kind}"), getattr(mix, kind)) for kind in Mix.__annotations__
         ]
         self._active = False
+        self._broken: dict[str, None] = {}
 
     async def run(self, seconds: float) -> None:
         """Faults for so long; those that last longer are ended by :meth:`heal`."""
@@ -76,9 +77,9 @@ class Faults:
             host.disk.slowness = 1.0
             host.disk.capacity = 1 << 40
             host.clock_rate = 1.0
+        for name in list(self._broken):
+            self._replace(self._cluster.nodes[name])
         for node in self._cluster.nodes.values():
-            if node.program is not None and writes_refused(node):
-                node.kill()  # its disk failed a sync: somebody has exchanged the cable and starts it again
             node.start()
 
     # One kind each.
@@ -96,6 +97,11 @@ class Faults:
 
         self._world.clock.callLater(self._dice.between(low, high), ended)
 
+    def _start(self, node: SimulatedNode) -> None:
+        """Start it, unless its disk is broken: then that comes first."""
+        if node.name not in self._broken:
+            node.start()
+
     def _down(self, node: SimulatedNode) -> None:
         """It goes down in one of three ways and comes back."""
         how = self._dice.weighted([("kill", 4.0), ("crash", 4.0), ("stop", 2.0)])
@@ -108,7 +114,7 @@ class Faults:
         else:
             node.crash()
         node.host.clock_rate = self._dice.pick([0.95, 1.0, 1.0, 1.05])
-        self._later(0.2, 6.0, node.start)
+        self._later(0.2, 6.0, lambda: self._start(node))
 
     def _kill_meta(self) -> None:
         up = [node for node in self._cluster.meta.values() if node.up]
@@ -188,27 +194,22 @@ class Faults:
         self._later(0.5, 5.0, lambda: setattr(disk, "capacity", 1 << 40))
 
     def _failed_sync(self) -> None:
-        """One sync fails; a chunk server takes no writes after it and is restarted by its operator, a metadata
-        server ends."""
+        """One sync fails; a chunk server takes no writes after it, a metadata server ends.  What its kernel has in memory
+        is not on the disk and never will be, so the machine is started anew, not the process only."""
         node = self._dice.pick(list(self._cluster.nodes.values()))
         self._note("failed sync", node.name)
         node.host.disk.inject("sync", error=DiskError)
+        self._broken[node.name] = None
+        self._later(1.0, 5.0, lambda: self._replace(node))
 
-        def replaced() -> None:
-            node.host.disk.recover()
-            if node.up:
-                node.kill()
-            node.start()
-
-        self._later(1.0, 5.0, replaced)
+    def _replace(self, node: SimulatedNode) -> None:
+        """Somebody has replaced the cable."""
+        self._broken.pop(node.name, None)
+        node.host.disk.recover()
+        node.crash()
+        node.start()
 
     def _step_clock(self) -> None:
         host = self._world.hosts[self._dice.pick(list(self._world.hosts))]
         host.wall_offset += self._dice.pick([-86400.0, -1.0, 5.0, 1e6])
         self._note("clock step", host.name)
-
-
-def writes_refused(node: SimulatedNode) -> bool:
-    """Whether it is a chunk server whose disk failed a sync: it serves reads until it is restarted (S31)."""
-    store = getattr(node.program, "store", None)
-    return bool(getattr(store, "failure", ""))

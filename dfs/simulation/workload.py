@@ -119,9 +119,19 @@ class Workload:
             act = dice.weighted(
                 [(self._upload, 5.0), (self._download, 4.0), (self._delete, 2.0), (self._list, 1.0)]
             )
-            await act(client, dice)
             if dice.chance(0.05):
                 client.open()
+            if await self._enter(client):
+                await act(client, dice)
+
+    async def _enter(self, client: ClusterClient) -> bool:
+        """Whether it has reached the cluster."""
+        try:
+            await client.enter()
+        except DFSError as error:
+            self._count("connect", error)
+            return False
+        return True
 
     def _name(self, client: ClusterClient, dice: Dice) -> str:
         owner = "shared" if dice.chance(0.3) else client.host.name
@@ -147,6 +157,8 @@ class Workload:
             death.cancel()
         if not client.host.up:  # killed in the middle: it goes on where it stopped (S40)
             client.open()
+            if not await self._enter(client):
+                return
             upload = client.files.upload(path, name, chunk_size=chunk_size)
             await self._try_upload(client, name, content, upload, again=True)
 
