@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from twisted.python.reflect import namedAny
+from twisted.python.reflect import ObjectNotFound, namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.runtime import options
 from dfs.runtime.settings import Setting
 from dfs.test.citations import LINES, listed, render, tests_of_tree
 from dfs.test.pieces import ROOT
+from dfs.test.planting import BEGIN, patches_of_tree, render_planted
 
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+DOTTED = re.compile(r"`(dfs\.[a-z]\w*(?:\.\w+)*)`")
 FAILURES = ROOT / "doc" / "failures.md"
 
 
@@ -91,8 +93,29 @@ class FailuresTests(SynchronousTestCase):
             self.assertTrue(callable(namedAny(name)), name)
 
 
+class NameTests(SynchronousTestCase):
+    """README.md and everything under doc/."""
+
+    def test_names_exist(self) -> None:
+        """Each dotted name in backticks that begins with ``dfs.`` can be imported."""
+        missing = []
+        for path in [ROOT / "README.md", *sorted((ROOT / "doc").rglob("*.md"))]:
+            for name in sorted(set(DOTTED.findall(path.read_text(encoding="utf-8")))):
+                try:
+                    namedAny(name)
+                except (AttributeError, ImportError, ObjectNotFound):
+                    missing.append(f"{path.name}: {name}")
+        self.assertEqual(missing, [])
+
+
 class PlantedTests(SynchronousTestCase):
-    """planted/*.patch."""
+    """planted/*.patch, and their table in doc/testing.md."""
+
+    def test_table_is_up_to_date(self) -> None:
+        """doc/testing.md lists each planted bug with its guard and its test (`make docs` writes the table)."""
+        document = (ROOT / "doc" / "testing.md").read_text(encoding="utf-8")
+        self.assertIn(BEGIN, document)
+        self.assertEqual(document, render_planted(document, patches_of_tree(ROOT)))
 
     def test_planted_bugs_name_their_tests(self) -> None:
         """Each planted bug says which guard it breaks and which existing test sees it."""
