@@ -1,0 +1,109 @@
+"""Writers: placements, leases, re-placement, deletion of what is half done."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from dfs.metaserver.config import MetaConfig
+from dfs.metaserver.test.cluster import Cluster
+from dfs.protocol import messages as m
+from dfs.protocol.errors import StaleEpoch, Unavailable, UploadGone
+from dfs.protocol.values import CHUNK_SIZE
+
+
+def short_ttl(config: MetaConfig) -> MetaConfig:
+    return evolve(config, lease=2.0, upload_ttl=5.0)
+
+
+class UploadingTests(SynchronousTestCase):
+    """One cluster a test; virtual time."""
+
+    def cluster(self, chunks: int, short: bool = False) -> Cluster:
+        cluster = Cluster(1, short_ttl) if short else Cluster(1)
+        cluster.start(chunks)
+        self.addCleanup(cluster.stop)
+        return cluster
+
+    def test_too_few_chunk_servers(self) -> None:
+        """Below the write quorum an upload is Unavailable with a sentence that says what is missing."""
+        cluster = self.cluster(1)
+        request = m.CreateUpload(cluster.operation(), "a", CHUNK_SIZE, CHUNK_SIZE, 3, 1)
+        error = self.assertRaises(Unavailable, cluster.ask, cluster.leader(), request)
+        self.assertIn("write quorum is 2", error.message)
+
+    def test_degraded(self) -> None:
+        """With the quorum but not the replication an upload is accepted and says degraded."""
+        cluster = self.cluster(2)
+        granted = cluster.create("a")
+        self.assertTrue(granted.degraded)
+        self.assertEqual(len(granted.placements[0].targets), 2)
+
+    def test_chunks_spread(self) -> None:
+        """Not every chunk of a file goes to the same three nodes, and none goes twice to one."""
+        cluster = self.cluster(6)
+        granted = cluster.create("a", 20 * CHUNK_SIZE, 20)
+        places = [tuple(sorted(target.name for target in p.targets)) for p in granted.placements]
+        self.assertEqual(len(places), 20)
+        self.assertTrue(all(len(set(place)) == 3 for place in places))
+        self.assertGreater(len(set(places)), 3)
+
+    def test_suspects_get_nothing(self) -> None:
+        """A node that is silent gets no chunk while others suffice."""
+        cluster = self.cluster(5)
+        silent = cluster.chunks[0]
+        silent.silent = True
+        cluster.world.run(4.0)
+        granted = cluster.create("a", 10 * CHUNK_SIZE, 10)
+        self.assertNotIn(silent.name, {target.name for p in granted.placements for target in p.targets})
+
+    def test_replacing_avoids_what_failed(self) -> None:
+        """A chunk whose write failed is placed under a new generation without the node that failed; asked again, the
+        answer is the same."""
+        cluster = self.cluster(4)
+        granted = cluster.create("a")
+        first = granted.placements[0]
+        failed = first.targets[0].name
+        request = m.ReplaceChunk(cluster.operation(), granted.file_id, 1, 0, first.generation, (failed,))
+        second = cluster.done(request, m.Placements).placements[0]
+        self.assertGreater(second.generation, first.generation)
+        self.assertNotIn(failed, [target.name for target in second.targets])
+        again = cluster.done(request, m.Placements).placements[0]
+        self.assertEqual((again.generation, again.targets), (second.generation, second.targets))
+        stale = cluster.commit_chunk(granted.file_id, first)
+        self.assertIs(stale, m.CommitOutcome.STALE)
+
+    def test_a_lease_outlives_its_leader(self) -> None:
+        """A new leader grants every upload a full term, and renews it; a fenced writer is told (S40)."""
+        cluster = self.cluster(3, short=True)
+        granted = cluster.create("a")
+        old = cluster.leader()
+        old.host.kill()
+        cluster.leader(others=(old,))
+        renewed = cluster.done(m.RenewLease(granted.file_id, granted.epoch), m.Lease)
+        self.assertEqual(renewed.lease_ms, 2000)
+        resumed = cluster.done(m.ResumeUpload(cluster.operation(), granted.file_id, 1), m.UploadGranted)
+        self.assertEqual(resumed.epoch, granted.epoch + 1)
+        self.assertRaises(StaleEpoch, cluster.ask, cluster.leader(), m.RenewLease(granted.file_id, granted.epoch))
+
+    def test_an_abandoned_upload_expires(self) -> None:
+        """S15, S40: an upload that nobody renews ends after its time to live, a renewed one does not."""
+        cluster = self.cluster(3, short=True)
+        abandoned, kept = cluster.create("a"), cluster.create("b")
+        for _ in range(10):
+            cluster.world.run(1.0)
+            cluster.done(m.RenewLease(kept.file_id, kept.epoch), m.Lease)
+        renew = m.RenewLease(abandoned.file_id, abandoned.epoch)
+        self.assertRaises(UploadGone, cluster.ask, cluster.leader(), renew)
+
+    def test_deleting_an_upload(self) -> None:
+        """S36: an upload in progress is deleted by its id; its writer is told, and commits nothing more."""
+        cluster = self.cluster(3)
+        granted = cluster.create("a", 2 * CHUNK_SIZE, 2)
+        cluster.commit_chunk(granted.file_id, granted.placements[0])
+        deleted = cluster.done(m.DeleteFile(cluster.operation(), None, granted.file_id), m.FileInfo)
+        self.assertEqual((deleted.name, deleted.count, deleted.size), ("a", 1, CHUNK_SIZE))
+        outcome = cluster.commit_chunk(granted.file_id, granted.placements[1])
+        self.assertIs(outcome, m.CommitOutcome.GONE)
+        renew = m.RenewLease(granted.file_id, granted.epoch)
+        self.assertRaises(UploadGone, cluster.ask, cluster.leader(), renew)
