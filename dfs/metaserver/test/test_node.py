@@ -8,7 +8,7 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.disk.errors import Locked
-from dfs.kv.errors import StoreCorrupt, StoreFailed
+from dfs.kv.errors import StoreFailed
 from dfs.kv.interfaces import Batch
 from dfs.metaserver.node import MetaServer
 from dfs.metaserver.test.cluster import KEY, PORT, Cluster
@@ -89,7 +89,7 @@ class LifeTests(SynchronousTestCase):
             evolve(meta.config(), cluster_key=KEY[::-1]), meta.host.runtime, meta.host.disk, meta.fatal.append
         )
         other.startService()
-        self.assertRaises(StoreCorrupt, cluster.world.run_until, other.ready)
+        self.assertRaises(WrongCluster, cluster.world.run_until, other.ready)
         self.assertIn("belong", meta.fatal[0])
         cluster.world.run_until(other.stopService())
         meta.restart()
