@@ -104,29 +104,16 @@ def check_parallel(parallel: int) -> None:
 class Client:
     """A connection to one cluster.  Use :func:`connect`."""
 
-    def __init__(self, meta: Iterable[str], runtime: Runtime, disk: IDisk, options: ClientOptions) -> None:
-        identity = Identity(Role.CLIENT, f"client-{runtime.entropy(6).hex()}", b"", runtime.entropy(16), b"")
-        caller = LeaderCaller(runtime, identity, tuple(meta))
-        self._context = Context(
-            runtime,
-            disk,
-            caller,
-            BulkPool(runtime, identity, cluster_time=caller.cluster_time_ms),
-            Session(runtime.entropy, caller.cluster_time_ms),
-            Reports(runtime.reactor, caller),
-            options.state_folder or default_state_folder(),
-            options.patience,
-            options.idle_timeout,
-            options.hedge_after,
-        )
-        self._seconds = runtime.reactor.seconds
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._seconds = context.runtime.reactor.seconds
 
     async def __aenter__(self) -> Client:
         """Reach any metadata node; from it the cluster's id and time are learnt."""
         context = self._context
         try:
             await context.ask(GetStatus(), Status)
-        except BaseException:
+        except Exception:
             await self.close()
             raise
         context.pool.identity = evolve(context.pool.identity, cluster=context.caller.cluster)
@@ -271,7 +258,26 @@ def connect(
     addresses = [str(address) for address in parse_addresses(text)]
     if not addresses:
         raise BadRequest("no metadata node is named", "give --meta host:port[,...] or set DFS_META")
-    return Client(addresses, runtime or real_runtime(reactor), disk or RealDisk(), options or ClientOptions())
+    return Client(make_context(addresses, runtime or real_runtime(reactor), disk or RealDisk(), options))
+
+
+def make_context(addresses: Iterable[str], runtime: Runtime, disk: IDisk, options: ClientOptions | None) -> Context:
+    """What one client's operations share.  Nothing is connected yet."""
+    options = options or ClientOptions()
+    identity = Identity(Role.CLIENT, f"client-{runtime.entropy(6).hex()}", b"", runtime.entropy(16), b"")
+    caller = LeaderCaller(runtime, identity, tuple(addresses))
+    return Context(
+        runtime,
+        disk,
+        caller,
+        BulkPool(runtime, identity, cluster_time=caller.cluster_time_ms),
+        Session(runtime.entropy, caller.cluster_time_ms),
+        Reports(runtime.reactor, caller),
+        options.state_folder or default_state_folder(),
+        options.patience,
+        options.idle_timeout,
+        options.hedge_after,
+    )
 
 
 __all__ = ["Client", "ClientOptions", "ISource", "check_name", "connect", "default_state_folder"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from twisted.internet.defer import DeferredLock
 
+from dfs.client.concurrency import locked
 from dfs.client.context import Context
 from dfs.client.errors import ChunkUnreadable
 from dfs.protocol.errors import FileNotFound
@@ -39,22 +42,21 @@ class ChunkList:
     def __init__(self, context: Context, info: FileInfo) -> None:
         self._context = context
         self._info = info
-        self._ready: list[ChunkInfo] = []
+        self._ready: deque[ChunkInfo] = deque()
         self._lock = DeferredLock()
         self._hashes: list[bytes] = []
 
     async def take(self) -> ChunkInfo | None:
         """The next chunk, None at the end."""
-        await self._lock.acquire()
-        try:
-            known = len(self._hashes)
-            if not self._ready and known < self._info.count:
-                chunks = await chunk_page(self._context, self._info, known, min(PAGE, self._info.count - known))
-                self._ready = list(chunks)
-                self._hashes += [chunk.sha256 for chunk in chunks]
-            return self._ready.pop(0) if self._ready else None
-        finally:
-            self._lock.release()
+        return await locked(self._lock, self._take)
+
+    async def _take(self) -> ChunkInfo | None:
+        known = len(self._hashes)
+        if not self._ready and known < self._info.count:
+            chunks = await chunk_page(self._context, self._info, known, min(PAGE, self._info.count - known))
+            self._ready = deque(chunks)
+            self._hashes += [chunk.sha256 for chunk in chunks]
+        return self._ready.popleft() if self._ready else None
 
     def check(self) -> None:
         """All chunks were taken: their hashes give the digest that was committed.  Raises ChunkUnreadable."""

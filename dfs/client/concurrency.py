@@ -5,27 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, gatherResults
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
 
-async def gather(coroutines: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
+async def gather(reactor: Any, coroutines: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
     """Run all; their results in order.  At the first failure, or when cancelled, the others are cancelled and
-    waited for, so that nothing goes on behind the caller's back; then that first failure is raised."""
+    waited for, so that nothing goes on behind the caller's back; then that first failure is raised.
+
+    One that fails may do so within another's call (a lock or a connection passed on), and a coroutine that runs cannot
+    be cancelled: so the reactor has a turn in between.
+    """
     running = [Deferred.fromCoroutine(each) for each in coroutines]
     everything = gatherResults(running, consumeErrors=True)
     try:
         return await everything
-    except BaseException as reason:
-        for each in running:
-            each.cancel()
+    except Exception as reason:
+        try:
+            await pause(reactor, 0.0)
+        finally:
+            for each in running:
+                each.cancel()
         await DeferredList(running, consumeErrors=True)
         first = getattr(reason, "subFailure", None)
         if isinstance(first, Failure) and first.value is not None:
             raise first.value from None
         raise
+
+
+async def locked(lock: DeferredLock, work: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> T:
+    """Do this while holding the lock.  A coroutine that is dropped (its program died) passes the lock to nobody."""
+    await lock.acquire()
+    try:
+        result = await work()
+    except Exception:
+        lock.release()
+        raise
+    lock.release()
+    return result
 
 
 def cancellable(inner: Deferred[T], unwanted: Callable[[T], object] = lambda _: None) -> Deferred[T]:

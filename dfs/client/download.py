@@ -108,7 +108,7 @@ class FileDownload:
         try:
             await self._threads.run(file.truncate, self._info.size)
             chunks = ChunkList(self._context, self._info)
-            await gather(self._work(file, chunks, known) for _ in range(parallel))
+            await gather(self._context.runtime.reactor, (self._work(file, chunks, known) for _ in range(parallel)))
             chunks.check()
             await self._threads.run(file.sync)
         except ChunkUnreadable:
@@ -162,8 +162,9 @@ async def download_to_stream(
             if not ahead:
                 break
             await write(await ahead.pop(0))
-        chunks.check()
-    finally:
+    except Exception:
         for each in ahead:
             each.cancel()
         await DeferredList(ahead, consumeErrors=True)  # their ends are not what ended us
+        raise
+    chunks.check()

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError
 
 from dfs.client.concurrency import pause
 from dfs.client.context import Context
 from dfs.client.errors import ChunkUnreachable, ChunkUnreadable, LocalFileError
-from dfs.client.opening import Opened, Wanted, open_first
+from dfs.client.opening import Wanted, open_first
 from dfs.client.receiving import Place
 from dfs.client.storing import Endurance
 from dfs.protocol.errors import DFSError, FileNotFound, ReplicaCorrupt, ReplicaNotFound
@@ -79,18 +78,15 @@ class Fetch:
             return False
         try:
             await opened.sink.finished()
-        except (LocalFileError, CancelledError):
-            raise
-        except DFSError as error:
+        except Exception as error:
+            self._context.pool.release(opened.connection)
+            if isinstance(error, LocalFileError) or not isinstance(error, DFSError):
+                raise
             self._note(opened.node, error)
             return False
-        finally:
-            self._let_go(opened)
+        self._context.pool.release(opened.connection)
         self._moved(opened.sink.received)
         return True
-
-    def _let_go(self, opened: Opened) -> None:
-        self._context.pool.release(opened.connection)
 
     def _note(self, node: str, error: BaseException) -> None:
         """Remember what was tried where; report what looks corrupt."""

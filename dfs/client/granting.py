@@ -72,12 +72,13 @@ async def durable_chunks(context: Context, file_id: FileId) -> dict[int, Committ
 @frozen
 class Beginning:
     """Either ``finished`` (it is committed already) or a grant with what is durable.  ``manifest`` is None where none
-    is kept."""
+    is kept; ``saved`` tells whether it lies in its folder already."""
 
     finished: FileInfo | None
     granted: UploadGranted | None
     durable: dict[int, CommittedChunk]
     manifest: Manifest | None
+    saved: bool = False
 
 
 async def begin(context: Context, wish: Wish, source: PathSource, path: str, folder: ManifestFolder) -> Beginning:
@@ -115,8 +116,8 @@ async def _resume(context: Context, manifest: Manifest) -> Beginning | None:
         except FileExists:
             finished = await committed_file(context, file_id)  # another process finished it just now
         else:
-            return Beginning(None, granted, await durable_chunks(context, file_id), manifest)
-    return None if finished is None else Beginning(finished, None, {}, manifest)
+            return Beginning(None, granted, await durable_chunks(context, file_id), manifest, True)
+    return None if finished is None else Beginning(finished, None, {}, manifest, True)
 
 
 async def verify_finished(context: Context, source: PathSource, info: FileInfo, parallel: int) -> None:
@@ -131,7 +132,9 @@ async def verify_finished(context: Context, source: PathSource, info: FileInfo, 
     hashes: list[bytes] = []
     if source.size == info.size:
         for first in range(0, info.count, parallel):
-            hashes += await gather(hashed(index) for index in range(first, min(first + parallel, info.count)))
+            hashes += await gather(
+                context.runtime.reactor, (hashed(index) for index in range(first, min(first + parallel, info.count)))
+            )
     if source.size != info.size or file_digest(b"".join(hashes)) != info.digest:
         raise LocalFileChanged(
             f"the local file differs from {info.name!r}, which was uploaded from it",

@@ -7,6 +7,7 @@ replicas never write to one place.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -63,7 +64,7 @@ async def open_replica(context: Context, wanted: Wanted, place: Place, replica: 
             error = ReplicaCorrupt(f"{replica.node} holds other bytes than were committed", nodes=(replica.node,))
             sink.give_up(error)
             raise error
-    except BaseException:
+    except Exception:
         context.pool.release(connection)
         raise
     return Opened(replica.node, connection, sink)
@@ -88,11 +89,12 @@ async def open_first(
     ask()
     hedge = context.runtime.reactor.callLater(context.hedge_after, ask)
     try:
-        return await race.result
-    finally:
-        if hedge.active():
-            hedge.cancel()
-        race.end()
+        opened = await race.result
+    except Exception:
+        race.end(hedge)
+        raise
+    race.end(hedge)
+    return opened
 
 
 class _Race:
@@ -129,7 +131,9 @@ class _Race:
             if not self._running:
                 self.result.callback(None)
 
-    def end(self) -> None:
-        """Nobody else is waited for."""
+    def end(self, hedge: Any) -> None:
+        """Nobody else is asked or waited for."""
+        if hedge.active():
+            hedge.cancel()
         for opening in list(self._running.values()):
             opening.cancel()

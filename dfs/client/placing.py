@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from twisted.internet.defer import DeferredLock
 
+from dfs.client.concurrency import locked
 from dfs.client.context import Context
 from dfs.protocol.errors import InternalError
 from dfs.protocol.messages import AllocateChunks, Placement, Placements, ReplaceChunk, UploadGranted
@@ -33,17 +34,15 @@ class PlacementsAhead:
 
     async def take(self, index: int) -> Placement:
         """The placement of a chunk; each index is taken once."""
-        await self._lock.acquire()
-        try:
-            if index not in self._known:
-                await self._allocate(index)
-            if index not in self._known:
-                raise InternalError(f"metadata gave no place for chunk {index}", "run the same command again")
-            return self._known.pop(index)
-        finally:
-            self._lock.release()
+        if index not in self._known:
+            await locked(self._lock, lambda: self._allocate(index))
+        if index not in self._known:
+            raise InternalError(f"metadata gave no place for chunk {index}", "run the same command again")
+        return self._known.pop(index)
 
     async def _allocate(self, index: int) -> None:
+        if index in self._known:
+            return  # another writer asked for it meanwhile
         count = AHEAD if self._count is None else max(1, min(AHEAD, self._count - index))
         upload = self._granted
         answer = await self._context.mutate(

@@ -45,7 +45,7 @@ class RemoteFile:
         first, last = offset // self.info.chunk_size, (end - 1) // self.info.chunk_size
         while first <= last:
             chunks = await chunk_page(self._context, self.info, first, min(self._parallel, last + 1 - first))
-            pieces += await gather(self._piece(chunk, offset, end) for chunk in chunks)
+            pieces += await gather(self._context.runtime.reactor, (self._piece(chunk, offset, end) for chunk in chunks))
             first += len(chunks)
         return b"".join(pieces)
 

@@ -85,6 +85,7 @@ class Sending:
         self._node = request.targets[0].name
         self._answer: Deferred[Any] = cancellable(self._put.answer.addBoth(self._ended))
         self._put.register_producer(GateProducer(self._gate))
+        self._ahead = self._read()
 
     def _ended(self, result: R) -> R:
         """The answer came, or the put failed: whoever waits at the gate looks again."""
@@ -94,28 +95,29 @@ class Sending:
 
     async def run(self) -> ChunkWritten:
         """The primary's answer, about just these bytes.  Raises DFSError.  Cancelling aborts the stream."""
-        ahead: Deferred[list[Block]] | None = None
         try:
-            ahead = self._read()
-            while not self._over:
-                batch, ahead = await ahead, None
-                self._write(batch)
-                if self._sent == self._body.length:
-                    self._put.end(self._sent, self._digest.digest())
-                    break
-                ahead = self._read()
-                await self._gate.passed()
+            await self._send()
             written = self._checked(await self._answer)
-        except BaseException:
+        except Exception:
+            self._put.unregister_producer()
             self._moved(-self._sent)
             self._put.abort(Cancelled("the sender gave the chunk up"))
             self._answer.addErrback(_heard).cancel()
+            self._ahead.addErrback(_heard).cancel()
             raise
-        finally:
-            self._put.unregister_producer()
-            if ahead is not None:
-                ahead.addErrback(_heard).cancel()
+        self._put.unregister_producer()
         return written
+
+    async def _send(self) -> None:
+        """All of the body, unless the put ends before."""
+        while not self._over:
+            self._write(await self._ahead)
+            if self._sent == self._body.length:
+                self._put.end(self._sent, self._digest.digest())
+                return
+            self._ahead = self._read()
+            await self._gate.passed()
+        self._ahead.addErrback(_heard).cancel()
 
     def _read(self) -> Deferred[list[Block]]:
         return self._threads.run(read_batch, self._body, self._digest, self._sent)

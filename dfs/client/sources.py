@@ -14,6 +14,7 @@ from attrs import frozen
 from twisted.internet.defer import DeferredLock
 from zope.interface import Attribute, Interface, implementer
 
+from dfs.client.concurrency import locked
 from dfs.client.errors import LocalFileChanged, LocalFileError
 from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk, IDiskFile
@@ -158,11 +159,7 @@ class StreamSource:
         self.size: int | None = None
 
     async def next_body(self) -> BufferedBody | None:
-        await self._lock.acquire()
-        try:
-            return await self._fill()
-        finally:
-            self._lock.release()
+        return await locked(self._lock, self._fill)
 
     async def _fill(self) -> BufferedBody | None:
         """Gather one chunk as segments of exactly READ bytes (the last one perhaps shorter)."""

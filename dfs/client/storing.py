@@ -173,6 +173,9 @@ class ChunkStoring:
             sending = Sending(
                 connection, request, body, context.runtime.threads, context.idle_timeout, self._meter.advance
             )
-            return await sending.run()
-        finally:
+            written = await sending.run()
+        except Exception:
             context.pool.release(connection)
+            raise
+        context.pool.release(connection)
+        return written

@@ -60,7 +60,7 @@ class Upload:
 
     async def run(self, parallel: int) -> bytes:
         """Store every chunk, ``parallel`` at a time; the file's digest.  Then :meth:`commit`."""
-        storing = Deferred.fromCoroutine(gather(self._work() for _ in range(parallel)))
+        storing = Deferred.fromCoroutine(gather(self._context.runtime.reactor, (self._work() for _ in range(parallel))))
         lost: list[BaseException] = []
 
         def lease_lost(failure: Failure) -> None:
@@ -71,12 +71,12 @@ class Upload:
         renewing = Deferred.fromCoroutine(self._renew_forever()).addErrback(lease_lost)
         try:
             await storing
-        except BaseException:
+        except Exception:
+            renewing.cancel()
             if lost:
                 raise lost[0] from None
             raise
-        finally:
-            renewing.cancel()
+        renewing.cancel()
         await self._source.check_unchanged()
         if self._source.size != self.size:
             raise LocalFileChanged(f"{self.size} bytes were read of {self._source.size}", "upload it again")

@@ -32,7 +32,8 @@ async def upload_path(context: Context, path: str, wish: Wish, progress: Observe
         assert start.granted is not None
         if start.manifest is None:
             return await _upload_once(context, source, start.granted, wish, progress, began)
-        await _keep(context, folder, start.manifest, start.granted)
+        if not start.saved:
+            await _keep(context, folder, start.manifest, start.granted)
         source.set_chunk_size(start.granted.chunk_size)
         meter = Meter(context.runtime.reactor.seconds, source.size, progress)
         upload = Upload(context, source, start.granted, start.durable, meter)
@@ -65,7 +66,7 @@ async def _upload_once(
     try:
         digest = await upload.run(wish.parallel)
         await upload.commit(digest)
-    except BaseException:
+    except Exception:
         await _give_up(context, granted)
         raise
     return _result(context, wish.name, granted, upload, digest, began)
@@ -75,7 +76,7 @@ async def _keep(context: Context, folder: ManifestFolder, manifest: Manifest, gr
     """The manifest is durable before any byte is sent; an upload that could not be resumed is given up."""
     try:
         await folder.save(manifest)
-    except BaseException:
+    except Exception:
         await _give_up(context, granted)
         raise
 
