@@ -471,7 +471,11 @@ class FakeCluster:
         file.close()
 
     def read_file(self, path: str) -> bytes | None:
-        return self.host.disk.peek(path)
+        """Its bytes now, None where it is missing."""
+        if not self.host.disk.exists(path):
+            return None
+        file = self.host.disk.open(path, writable=False)
+        return file.pread(file.size(), 0)
 
     def store(self, name: str, data: bytes, chunk_size: int = CHUNK) -> None:
         """A committed file."""
