@@ -26,6 +26,7 @@ from dfs.runtime.interfaces import Runtime
 from dfs.simulation.host import SimulatedHost, World
 from dfs.simulation.inspection import chunk_server_states, leads, raft_term
 from dfs.simulation.nodes import Program, SimulatedNode
+from dfs.simulation.platter import write_file
 
 T = TypeVar("T")
 
@@ -309,23 +310,3 @@ def entropy_of(world: World) -> Callable[[int], bytes]:
     """Unguessable bytes for what is made before any host: the cluster key."""
     draw = world.random("cluster key")
     return lambda length: draw.getrandbits(8 * length).to_bytes(length, "big")
-
-
-def write_file(disk: IDisk, path: str, content: bytes) -> None:
-    """A durable file on a simulated disk, there at once."""
-    disk.make_folders(path.rpartition("/")[0])
-    file = disk.open(path, create=True)
-    file.truncate(0)
-    file.pwrite([content], 0)
-    file.sync()
-    file.close()
-    disk.sync_folder(path.rpartition("/")[0])
-
-
-def read_file(disk: IDisk, path: str) -> bytes:
-    """A file's bytes, at once."""
-    file = disk.open(path, writable=False)
-    try:
-        return file.pread(file.size(), 0)
-    finally:
-        file.close()

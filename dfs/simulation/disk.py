@@ -153,6 +153,7 @@ class SimulatedDisk:
     :param capacity: bytes that fit on it.
     :param now: wall time for ``modified``.
     :ivar slowness: factor on all costs: 1000 makes a sync take 0.4 s (S23).
+    :ivar tree: the names, for the simulator's own eyes (:mod:`dfs.simulation.platter`).
     :ivar operations: how many operations there were.
     :ivar boot: how many crashes there were; open files of an earlier one are useless.
     """
@@ -167,7 +168,7 @@ class SimulatedDisk:
         self.boot = 0
         self.locks: dict[str, SimulatedLock] = {}
         self._now = now
-        self._tree = Tree()
+        self.tree = Tree()
         self._faults: list[Fault] = []
         self._crash_at: int | None = None
         self._crashed = False
@@ -186,9 +187,9 @@ class SimulatedDisk:
             # A seed each: whether a file without a name is still in memory must not change what others draw.
             inode.crash(Random(seed ^ inode.number))
         self._dirty.clear()
-        self._tree.crash(random)
+        self.tree.crash(random)
         self._used = 0
-        for inode in self._tree.files():
+        for inode in self.tree.files():
             inode.linked = True
             self._used += inode.charge
         self.end_process()
@@ -230,11 +231,6 @@ class SimulatedDisk:
         inode = self._find(path)
         assert isinstance(inode, Inode), path
         inode.content[offset] ^= mask
-
-    def peek(self, path: str) -> bytes | None:
-        """A file's bytes as a process would read them, None if there is none; no operation, and nothing fails."""
-        inode = self._tree.find(path)
-        return bytes(inode.content) if isinstance(inode, Inode) else None
 
     def take_cost(self) -> float:
         """Seconds that the operations since the last call took."""
@@ -289,7 +285,7 @@ class SimulatedDisk:
 
     def open(self, path: str, create: bool = False, exclusive: bool = False, writable: bool = True) -> SimulatedFile:
         self.begin("open", path)
-        place = self._tree.find(path)
+        place = self.tree.find(path)
         if isinstance(place, Folder):
             raise DiskError(path, "Is a directory", errno.EISDIR)
         if place is None:
@@ -298,7 +294,7 @@ class SimulatedDisk:
             self._inodes += 1
             place = Inode(self._inodes)
             place.modified = self._now()
-            self._tree.put(path, place)
+            self.tree.put(path, place)
         elif exclusive:
             raise Exists(path, "File exists", errno.EEXIST)
         return SimulatedFile(self, path, place, writable)
@@ -311,30 +307,30 @@ class SimulatedDisk:
 
     def exists(self, path: str) -> bool:
         self.begin("exists", path)
-        return self._tree.find(path) is not None
+        return self.tree.find(path) is not None
 
     def list_folder(self, path: str) -> list[str]:
         self.begin("list_folder", path)
-        return sorted(self._tree.folder(path).entries)
+        return sorted(self.tree.folder(path).entries)
 
     def make_folders(self, path: str) -> None:
         self.begin("make_folders", path)
-        place: Inode | Folder = self._tree.root
+        place: Inode | Folder = self.tree.root
         step = ""
         for name in split(path):
             if not isinstance(place, Folder):
                 break
             parent, step = place, f"{step}/{name}"
             if name not in parent.entries:
-                self._tree.put(step, Folder())
-                self._tree.sync(parent)
+                self.tree.put(step, Folder())
+                self.tree.sync(parent)
             place = parent.entries[name]
         if not isinstance(place, Folder):
             raise Exists(path, "there is a file of that name", errno.EEXIST)
 
     def rename(self, source: str, target: str) -> None:
         self.begin("rename", source)
-        replaced = self._tree.rename(source, target)
+        replaced = self.tree.rename(source, target)
         if isinstance(replaced, Inode):
             self._unlinked(replaced)
 
@@ -343,12 +339,12 @@ class SimulatedDisk:
         place = self._find(path)
         if isinstance(place, Folder):
             raise DiskError(path, "Is a directory", errno.EISDIR)
-        self._tree.remove(path)
+        self.tree.remove(path)
         self._unlinked(place)
 
     def remove_tree(self, path: str) -> None:
         self.begin("remove_tree", path)
-        place = self._tree.find(path)
+        place = self.tree.find(path)
         if place is None:
             return
         if not isinstance(place, Folder):
@@ -359,14 +355,14 @@ class SimulatedDisk:
                 self.remove_tree(inner)
             else:
                 self.unlink(inner)
-        self._tree.remove(path)
+        self.tree.remove(path)
 
     def sync_folder(self, path: str) -> None:
         try:
             self.begin("sync_folder", path)
         except DiskError as error:
             raise SyncFailed(path, f"sync failed: {error.reason}", error.errno) from error
-        self._tree.sync(self._tree.folder(path))
+        self.tree.sync(self.tree.folder(path))
 
     def space(self, path: str) -> Space:
         self.begin("space", path)
@@ -381,7 +377,7 @@ class SimulatedDisk:
         return lock
 
     def _find(self, path: str) -> Inode | Folder:
-        place = self._tree.find(path)
+        place = self.tree.find(path)
         if place is None:
             raise NotFound(path, "No such file or directory", errno.ENOENT)
         return place

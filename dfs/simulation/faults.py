@@ -194,8 +194,8 @@ class Faults:
         self._later(0.5, 5.0, lambda: setattr(disk, "capacity", 1 << 40))
 
     def _failed_sync(self) -> None:
-        """One sync fails; a chunk server takes no writes after it, a metadata server ends.  What its kernel has in memory
-        is not on the disk and never will be, so the machine is started anew, not the process only."""
+        """One sync fails; a chunk server takes no writes after it, a metadata server ends.  What its kernel has in
+        memory is not on the disk and never will be, so the machine is started anew, not the process only."""
         node = self._dice.pick(list(self._cluster.nodes.values()))
         self._note("failed sync", node.name)
         node.host.disk.inject("sync", error=DiskError)

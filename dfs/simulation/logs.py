@@ -1,11 +1,13 @@
 """What the rooms log during a run: a logged failure is a defect unless the run expects it.
 
 Twisted catches what a timer, a protocol or a forgotten Deferred raises, and logs it; here it becomes a
-sentence.  Nothing of the log goes into the trace: texts may hold addresses of objects.
+sentence.  A forgotten Deferred tells its error when it is collected, so garbage is collected at both ends of a run.
+Nothing of the log goes into the trace: texts may hold addresses of objects.
 """
 
 from __future__ import annotations
 
+import gc
 from types import TracebackType
 from typing import Any
 
@@ -29,12 +31,14 @@ class LogWatch:
         self._world = world
 
     def __enter__(self) -> LogWatch:
+        gc.collect()
         globalLogPublisher.addObserver(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        gc.collect()
         globalLogPublisher.removeObserver(self)
 
     def __call__(self, event: Any) -> None:

@@ -37,6 +37,7 @@ Build = Callable[[Runtime, IDisk, Callable[[str], None]], Program]
 class SimulatedNode:
     """A host and what runs on it.
 
+    :ivar build: makes the program.
     :ivar program: what runs now; None while it is down.
     :ivar fatal: the sentences with which it ended by itself, in order.
     :ivar boots: how often it was started.
@@ -49,7 +50,7 @@ class SimulatedNode:
         self.fatal: list[str] = []
         self.boots = 0
         self.stopping = False
-        self._build = build
+        self.build = build
 
     @property
     def name(self) -> str:
@@ -68,7 +69,7 @@ class SimulatedNode:
             self.host.restart()
         self.boots += 1
         self.host.on_down.append(self._down)
-        self.program = self._build(self.host.runtime, self.host.disk, self._fatal)
+        self.program = self.build(self.host.runtime, self.host.disk, self._fatal)
         self.program.startService()
 
     def kill(self) -> None:

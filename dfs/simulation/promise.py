@@ -29,6 +29,7 @@ from dfs.protocol.values import ChunkRef, FileId, Generation
 from dfs.raft.core.types import Role
 from dfs.simulation.cluster import DATA, SimulatedCluster
 from dfs.simulation.inspection import core_of, machine_of, store_of
+from dfs.simulation.platter import peek
 
 INTERVAL = 0.01
 CLOSE = 8
@@ -185,7 +186,7 @@ class Promise:
 
     def holds(self, node: str, chunk: Chunk) -> bool:
         """Whether a chunk server's disk has these very bytes under this generation."""
-        content = self.cluster.chunks[node].host.disk.peek(self._layout.path(chunk.ref))
+        content = peek(self.cluster.chunks[node].host.disk, self._layout.path(chunk.ref))
         if content is None:
             return False
         content = content[: chunk.record.length]

@@ -20,12 +20,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from dfs.client.errors import DFSError, FileExists, FileNotFound
 from dfs.kv.errors import StoreFailed
 from dfs.raft.errors import StorageFailed
-from dfs.simulation.cluster import LOCAL, ClusterClient, ClusterSettings, HostDown, SimulatedCluster, read_file
+from dfs.simulation.cluster import LOCAL, ClusterClient, ClusterSettings, HostDown, SimulatedCluster
 from dfs.simulation.dice import Dice
 from dfs.simulation.faults import Faults, Mix
 from dfs.simulation.history import History, Kind, Operation, Outcome
 from dfs.simulation.host import NeverHappened, World
 from dfs.simulation.logs import LogWatch
+from dfs.simulation.platter import peek
 from dfs.simulation.promise import Promise
 
 SETTLE = 90.0
@@ -185,7 +186,7 @@ class Workload:
 
         async def fetch() -> str:
             await client.files.download(name, path)
-            return hashlib.sha256(read_file(client.host.disk, path)).hexdigest()
+            return hashlib.sha256(peek(client.host.disk, path) or b"").hexdigest()
 
         await self._end(client, operation, fetch(), FileNotFound)
 

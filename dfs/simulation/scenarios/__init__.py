@@ -1,0 +1,26 @@
+"""Scripted scenarios by the failure that they are about: ``SCENARIOS["S24"]``.
+
+- :mod:`~dfs.simulation.scenarios.replicas`: replicas, nodes and repair (S01 to S23);
+- :mod:`~dfs.simulation.scenarios.consensus`: metadata and consensus (S24 to S39);
+- :mod:`~dfs.simulation.scenarios.clients`: clients and strangers (S40 to S48).
+"""
+
+from __future__ import annotations
+
+from dfs.simulation.scenarios import clients, collection, consensus, metadata, replicas
+from dfs.simulation.stage import Scenario
+
+ALL: tuple[Scenario, ...] = (
+    *replicas.SCENARIOS,
+    *collection.SCENARIOS,
+    *consensus.SCENARIOS,
+    *metadata.SCENARIOS,
+    *clients.SCENARIOS,
+)
+
+SCENARIOS: dict[str, tuple[Scenario, ...]] = {
+    line: tuple(scenario for scenario in ALL if scenario.line == line)
+    for line in sorted({scenario.line for scenario in ALL})
+}
+
+__all__ = ["ALL", "SCENARIOS"]
