@@ -26,6 +26,11 @@ ADVICE: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
+def is_foreseen(failure: Failure) -> bool:
+    """Whether the sentence says it all; else the traceback belongs in the log."""
+    return any(isinstance(failure.value, cls) for cls, _ in ADVICE)
+
+
 def fatal_sentence(node: str, folder: str, failure: Failure, happens: str = "stops") -> str:
     """For the log, standard error and whoever reads them."""
     error = failure.value

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from dfs.disk.interfaces import IDisk, IDiskLock
 from dfs.metaserver.alarms import Alarms
 from dfs.metaserver.config import MetaConfig
-from dfs.metaserver.fatal import fatal_sentence
+from dfs.metaserver.fatal import fatal_sentence, is_foreseen
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.machine import MetadataMachine
 from dfs.metaserver.pinning import Pinning, members
@@ -211,8 +211,8 @@ class MetaServer(Service):
         """The leader's reckoning; elsewhere what was last seen applied."""
         term = self._term
         if term is not None and term.loaded:
-            return term.now_ms()
-        return self._status.cluster_time_ms if self._status is not None else 0
+            return max(1, term.now_ms())
+        return self._status.cluster_time_ms if self._status is not None else 1
 
     def _raft_failed(self, failure: Failure) -> None:
         self._fatal(failure)
@@ -223,6 +223,8 @@ class MetaServer(Service):
             return
         self._failed = True
         sentence = fatal_sentence(self.config.node, self.config.folder, failure)
+        if not is_foreseen(failure):
+            _log.failure("{node} failed", failure, node=self.config.node)
         _log.critical("{sentence}", sentence=sentence)
         self._end_term()
         if self._factory is not None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import DeferredLock
+
 from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries
 from dfs.metaserver.answers import Changed
@@ -41,6 +43,7 @@ class Repair:
         streams = self._seams.config.repair_streams
         self.planner = Planner(random.random, term.first_job(JobKind.COPY), streams)
         self._next_verify = term.first_job(JobKind.VERIFY)
+        self._turning = DeferredLock()
         self._verifies: dict[tuple[int, int, int, int], float] = {}
 
     def views(self) -> tuple[NodeView, ...]:
@@ -51,7 +54,15 @@ class Repair:
     # ---- the wheel
 
     async def round(self) -> bool:
-        """See dfs.metaserver.duty: one page read, then what can be ordered."""
+        """See dfs.metaserver.duty: one page read, then what can be ordered.  Also asked for by beats, so that a node
+        whose copy ended has its next one in the very answer; one turn at a time."""
+        await self._turning.acquire()
+        try:
+            return await self._turn()
+        finally:
+            self._turning.release()
+
+    async def _turn(self) -> bool:
         request = self.planner.request()
         if request is not None:
             reply = await self._seams.reader.look(answer, request)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
+from dfs.kv.errors import StoreError
 from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries
 from dfs.metaserver.leading import LeaderTerm
@@ -72,8 +73,8 @@ class StatusView:
 
     @property
     def cluster_time_ms(self) -> int:
-        """As last seen in the tables; 0 before the first look."""
-        return self._view.head.time_ms if self._view is not None else 0
+        """As last seen in the tables.  At least 1: a session that is born at 0 would count as forgotten."""
+        return max(1, self._view.head.time_ms) if self._view is not None else 1
 
     def _tick(self, _ticks: int) -> None:
         term = self._term()
@@ -88,8 +89,8 @@ class StatusView:
     async def _read(self) -> None:
         try:
             self._view = await self._seams.reader.look(self._look)
-        except RaftError:
-            return  # starting or stopping: the last view stands
+        except (RaftError, StoreError):
+            return  # starting, stopping, or at its end: the last view stands
         finally:
             self._reading = None
             waiting, self._waiting = self._waiting, []

@@ -23,8 +23,14 @@ def makeService(options: Options) -> IService:
 
     install_monotonic(reactor)
     runtime = real_runtime(reactor)
-    server: IService = MetaServer(options["meta_config"], runtime, RealDisk(), partial(_ended, reactor))
-    return server
+    server = MetaServer(options["meta_config"], runtime, RealDisk(), partial(_ended, reactor))
+    server.ready.addErrback(_told)  # type: ignore[unused-awaitable]
+    service: IService = server
+    return service
+
+
+def _told(failure: object) -> None:
+    """Why it did not start is in the log, and the process is ending."""
 
 
 def _ended(reactor: object, sentence: str) -> None:
