@@ -6,6 +6,10 @@ from __future__ import annotations
 class UsageError(Exception):
     """What was asked cannot be meant; exit code 2."""
 
+    def __init__(self, message: str, hint: str = "see dfs --help") -> None:
+        super().__init__(message)
+        self.hint = hint
+
 
 class CommandFailed(Exception):
     """A command's own failure: a sentence, a hint, an exit code."""

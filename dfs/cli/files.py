@@ -82,12 +82,20 @@ async def download(client: Client, options: argparse.Namespace, settings: Settin
     bar.end()
     if out == "-":
         return 0
+    await threads.run(give_usual_mode, result.path)
     if options.json:
         print_json({key: getattr(result, key) for key in ("name", "size", "digest", "seconds")})
     else:
         rate = format_size(int(result.size / result.seconds)) if result.seconds > 0 else "?"
         print(f"{printable(result.path)}: {format_size(result.size)}, {rate}/s, verified {result.digest}")
     return 0
+
+
+def give_usual_mode(path: str) -> None:
+    """The permissions that a new file gets here; while it was not whole only its owner could read it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(path, 0o666 & ~mask)
 
 
 def write_out(data: bytearray) -> None:

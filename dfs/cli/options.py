@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"allow_abbrev": False, **keywords})
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; try {self.prog} --help")
+        raise UsageError(message, f"see {self.prog} --help")
 
 
 def size(text: str) -> int:

@@ -37,7 +37,7 @@ def exit_code_of(error: BaseException, as_json: bool) -> int:
         print_error(error.exit_code, error.message, error.hint, as_json)
         return error.exit_code
     if isinstance(error, SettingError | UsageError):
-        print_error(2, str(error), "see dfs --help", as_json)
+        print_error(2, str(error), getattr(error, "hint", "see dfs --help"), as_json)
         return 2
     if isinstance(error, BrokenPipeError):
         return 1

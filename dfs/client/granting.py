@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from attrs import frozen
+from twisted.logger import Logger
 
 from dfs.client.concurrency import gather
 from dfs.client.context import Context
-from dfs.client.errors import LocalFileChanged
+from dfs.client.errors import LocalFileChanged, LocalFileError
 from dfs.client.manifest import Manifest, ManifestFolder, manifest_key
 from dfs.client.sending import hash_body
 from dfs.client.sources import PathSource
@@ -22,6 +23,8 @@ from dfs.protocol.messages import (
     UploadGranted,
 )
 from dfs.protocol.values import FileId, file_digest
+
+_log = Logger()
 
 PAGE = 1000
 PLACED_AT_ONCE = 16
@@ -88,8 +91,9 @@ async def begin(context: Context, wish: Wish, source: PathSource, path: str, fol
     cluster = context.caller.cluster.hex()
     key = manifest_key(cluster, wish.name, path, source.size, source.modified)
     if not wish.resume:
-        await folder.forget(key)
-        return Beginning(None, await create(context, wish, source.size), {}, None)
+        granted = await create(context, wish, source.size)  # first: a refused upload loses no manifest
+        await _forget(folder, key)
+        return Beginning(None, granted, {}, None)
     manifest = await folder.load(key)
     if manifest is not None:
         resumed = await _resume(context, manifest)
@@ -102,6 +106,14 @@ async def begin(context: Context, wish: Wish, source: PathSource, path: str, fol
         cluster, wish.name, path, source.size, source.modified, granted.file_id, granted.chunk_size, "open"
     )
     return Beginning(None, granted, {}, manifest)
+
+
+async def _forget(folder: ManifestFolder, key: str) -> None:
+    """Forget a former upload.  If that does not work it is found next time, and metadata says what it is worth."""
+    try:
+        await folder.forget(key)
+    except LocalFileError as error:
+        _log.warn("{reason}", reason=error.message)
 
 
 async def _resume(context: Context, manifest: Manifest) -> Beginning | None:

@@ -196,6 +196,7 @@ class KilledTests(DownloadCase):
             self.cluster.host.disk.crash_at(step)
             self.abandoned = self.begin(parallel=1)
             self.cluster.world.run(5.0)
+            self.cluster.host.disk.crash_at(None)
             if self.cluster.host.up:
                 self.assertEqual(self.out(), DATA)
                 return

@@ -10,7 +10,7 @@ from dfs.client.test.fakes import CHUNK, STATE, sample
 from dfs.client.test.test_upload import PATH, UploadCase
 from dfs.disk.errors import ReadOnly
 from dfs.protocol import messages as m
-from dfs.protocol.errors import Unavailable
+from dfs.protocol.errors import FileExists, Unavailable
 
 DATA = sample(6 * CHUNK)
 
@@ -117,6 +117,12 @@ class ResumeTests(UploadCase):
         self.die_after(4)
         self.assertEqual(self.upload(resume=False).resumed, 0)
         self.assertEqual(self.cluster.host.disk.list_folder(STATE), [])
+
+    def test_refused_without_resuming(self) -> None:
+        """An upload without resuming that is refused loses nothing: finishing the former one is still a success."""
+        self.upload(DATA)
+        self.assertRaises(FileExists, self.upload, resume=False)
+        self.assertEqual(self.upload().sent, 0)
 
     def test_no_place_for_a_manifest(self) -> None:
         """Without a place for its manifest an upload is not begun and leaves nothing; without resuming it is."""
