@@ -279,13 +279,17 @@ class Cluster:
         return m.ChunkCommit(file_id, index, generation, CHUNK_SIZE, SHA256, tuple(replicas))
 
     def from_chunk(self, request: object, chunk: Chunk | None = None) -> object:
-        """A chunk server asks the leader."""
-        chunk = chunk or self.chunks[0]
-        self.leader()
-        chunk.leader = None
-        self.world.run_until(lambda: chunk.leader is not None)
-        assert chunk.leader is not None
-        return self.world.run_until(chunk.leader.call(request, 5.0))
+        """A chunk server asks the leader, until it is answered."""
+        speaker = chunk or next(chunk for chunk in self.chunks if not chunk.silent)
+        while True:
+            self.leader()
+            speaker.leader = None
+            self.world.run_until(lambda: speaker.leader is not None)
+            assert speaker.leader is not None
+            try:
+                return self.world.run_until(speaker.leader.call(request, 5.0))
+            except (NotLeader, Unavailable, Disconnected, DeadlinePassed):
+                self.world.run(0.1)
 
     def finish(self, granted: m.UploadGranted, count: int = 1) -> m.FileInfo:
         request = m.CommitFile(
