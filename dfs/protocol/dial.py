@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectionRefusedError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -60,6 +60,8 @@ class _Dial:
     def _not_connected(self, failure: Failure) -> None:
         if failure.check(ConnectTimeout):
             self._fail(Disconnected(f"{self._address} did not answer", nodes=(self._address,)))
+        elif failure.check(ConnectionRefusedError):
+            self._fail(Disconnected(f"{self._address} refuses connections: no node runs there", nodes=(self._address,)))
         elif failure.check(ConnectError):
             self._fail(Disconnected(f"{self._address} cannot be reached: {failure.value}", nodes=(self._address,)))
         else:

@@ -60,7 +60,7 @@ class Route:
             return self.leader
         known = self._addresses + self._hinted
         if not known:
-            raise BadRequest("no address of a metadata server was given", hint="name one with --meta or DFS_META")
+            raise BadRequest("no address of a metadata node was given", hint="name one with --meta or DFS_META")
         self._turn += 1
         return known[self._turn % len(known)]
 
@@ -115,10 +115,13 @@ class Attempts:
 
     def give_up(self, patience: float) -> Unavailable:
         """The error that names what was tried."""
-        tried = "; ".join(f"{address}: {error.message}" for address, error in self._errors.items())
+        tried = "; ".join(
+            error.message if error.message.startswith(address) else f"{address}: {error.message}"
+            for address, error in self._errors.items()
+        )
         return Unavailable(
-            f"no metadata server did it within {patience:g} s ({tried or 'none was reached'})",
-            hint="check that a majority of the metadata servers run, and the addresses given",
+            f"no metadata node did it within {patience:g} s ({tried or 'none was reached'})",
+            hint="check `dfs status`, that a majority of the metadata nodes run, and the addresses given",
             nodes=tuple(self._errors),
         )
 

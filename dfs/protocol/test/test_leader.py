@@ -159,7 +159,10 @@ class PatienceTests(CallerCase):
         for node in self.nodes:
             node.kill()
         error = self.assertRaises(Unavailable, self.call, patience=3.0)
-        self.assertIn("cannot be reached", error.message)
+        for address in self.addresses:
+            self.assertEqual(error.message.count(address), 1)
+        self.assertIn("no node runs there", error.message)
+        self.assertIn("dfs status", error.hint)
 
     def test_wrong_cluster(self) -> None:
         """When every node that was named refuses us there is no sense in waiting."""
