@@ -1,4 +1,4 @@
-"""The command line of ``twistd dfs-meta``, and each check that can be made before the process goes to the background."""
+"""Command line of ``twistd dfs-meta``, and the checks made before the process forks."""
 
 from __future__ import annotations
 
