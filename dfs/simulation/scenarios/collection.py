@@ -53,22 +53,47 @@ async def repair_never_stops(stage: Stage) -> None:
 
 
 async def deleted_is_collected(stage: Stage) -> None:
-    """A deleted file's chunks and an abandoned upload's chunks go, also while a repair of them is in flight."""
+    """The chunks of deleted files and of an abandoned upload go from every disk."""
     for number in range(4):
         await stage.put(f"f{number}", 200_000)
     abandoned = stage.cluster.client()
     ending(abandoned.run(abandoned.upload(stage.content(2_000_000), "never", parallel=1)))
     await stage.until(lambda: uploads(stage) == 1 and some_chunks(stage) > 4 * 4 + 6, 10.0, "an upload in progress")
     abandoned.host.kill()
-    stage.cluster.chunks["chunk-4"].crash()
-    await stage.until(lambda: state(stage, "chunk-4") is NodeState.DEAD, 10.0, "chunk-4 declared dead")
-    await stage.sleep(0.2)
+    await stage.sleep(6.0)  # what its primaries still wait for ends
+    await delete_all(stage)
+    await stage.until(lambda: uploads(stage) == 0, 60.0, "the abandoned upload has expired")
+    await stage.until(lambda: not any(all_chunk_files(stage).values()), 150.0, "no chunk file is left on any disk")
+
+
+async def delete_all(stage: Stage) -> None:
+    """Delete every file."""
     for name in list(stage.stored):
         await stage.client.files.delete(name)
         del stage.stored[name]
+
+
+async def deleted_during_repair(stage: Stage) -> None:
+    """Files are deleted while a dead node's chunks are copied: the repair ends, and the collection too, that of
+    the node that comes back included."""
+    for number in range(8):
+        await stage.put(f"f{number}", 300_000)
+    stage.cluster.chunks["chunk-4"].crash()
+    await stage.until(lambda: state(stage, "chunk-4") is NodeState.DEAD, 10.0, "chunk-4 declared dead")
+    await stage.sleep(0.1)
+    await delete_all(stage)
     stage.cluster.chunks["chunk-4"].start()
-    await stage.until(lambda: uploads(stage) == 0, 60.0, "the abandoned upload has expired")
-    await stage.until(lambda: not any(all_chunk_files(stage).values()), 150.0, "no chunk file is left on any disk")
+    await stage.until(lambda: garbage(stage) == 0, 150.0, "all garbage is collected")
+    await stage.until(lambda: not chunk_files(stage, "chunk-4"), 10.0, "nothing is left on chunk-4")
+    await stage.put("after")
+    await stage.until(lambda: short_chunks(stage) == 0, 30.0, "nothing waits for repair")
+
+
+def garbage(stage: Stage) -> int:
+    """How many ended files the leader's tables still hold."""
+    leader = stage.cluster.leader()
+    machine = machine_of(leader.program) if leader is not None else None
+    return -1 if machine is None else machine.head.garbage
 
 
 def uploads(stage: Stage) -> int:
@@ -135,6 +160,7 @@ async def slow_pieces(stage: Stage, content: bytes) -> AsyncIterator[bytes]:
 SCENARIOS = (
     Scenario("S12", "repair through the deaths of leader, source and target", repair_never_stops, FIVE),
     Scenario("S15", "what was deleted or abandoned is collected", deleted_is_collected, FOUR),
+    Scenario("S15", "files are deleted during their repair", deleted_during_repair, FOUR),
     Scenario("S19", "two servers on one folder", two_servers_on_one_folder),
     Scenario("S36", "a delete during an upload", delete_of_an_upload, ClusterSettings(chunk_servers=4)),
 )

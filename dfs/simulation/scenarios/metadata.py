@@ -25,6 +25,7 @@ async def lost_answers(stage: Stage) -> None:
         leader.start()
     for turn in range(3):
         leader = await stage.leader()
+        await stage.client.names()  # so that there is a connection to this leader
         stage.world.partition(leader.name, stage.client.host.name, both=False)
         delete = stage.client.run(stage.client.files.delete(f"f{turn}"))
         await stage.until(partial(files_are, stage, 2 - turn), 30.0, "the delete is applied")
