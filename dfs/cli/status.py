@@ -6,6 +6,7 @@ nodes last knew.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -79,6 +80,11 @@ def leader_of(views: list[Status]) -> str | None:
     return leading[0] if leading else None
 
 
+def in_order(name: str) -> list[tuple[int, str]]:
+    """A key by which chunk-2 comes before chunk-10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 def merge(views: list[Status]) -> dict[str, Any]:
     """The document of ``--json``: the leader's view where there is one, else that of the highest term."""
     leader = leader_of(views)
@@ -106,7 +112,7 @@ def merge(views: list[Status]) -> dict[str, Any]:
                 "chunks": server.chunks,
                 "quarantined": server.quarantined,
             }
-            for server in best.chunk_servers
+            for server in sorted(best.chunk_servers, key=lambda server: in_order(server.name))
         ],
         "files": best.files,
         "bytes": best.bytes,

@@ -209,6 +209,11 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(document["debt"], {"chunks": 7, "bytes": 8, "single_copy": 9})
         self.assertIn("ALARM   look", status.show(document))
 
+    def test_order(self) -> None:
+        """Nodes are listed as one counts."""
+        names = ["chunk-10", "chunk-2", "a", "chunk-1"]
+        self.assertEqual(sorted(names, key=status.in_order), ["a", "chunk-1", "chunk-2", "chunk-10"])
+
     def test_election(self) -> None:
         """During an election `leader` is null, also where a follower still names the dead one (S25)."""
         views = [view("meta-2", "follower", 4, "meta-1"), view("meta-3", "candidate", 5)]
