@@ -16,7 +16,7 @@ from dfs.metaserver.fatal import fatal_sentence
 from dfs.metaserver.machine import MetadataMachine
 from dfs.metaserver.node import lock_folder
 from dfs.raft.errors import RaftError
-from dfs.raft.identity import Identity, check_identity
+from dfs.raft.identity import Identity, check_identity, check_members
 from dfs.raft.storage import open_storage
 from dfs.runtime.errors import SettingError
 
@@ -43,5 +43,6 @@ def _check_log(config: MetaConfig, disk: IDisk) -> None:
     storage = open_storage(disk, f"{config.folder}/raft", founder)
     try:
         check_identity(storage.identity, config.node, config.cluster_id)
+        check_members(storage.identity, config.peers)
     finally:
         storage.close()

@@ -15,7 +15,7 @@ ADVICE: tuple[tuple[type[BaseException], str], ...] = (
     (CannotListenError, "stop what uses the port, or choose another --listen"),
     (Locked, "another process uses this folder: stop it, or choose another --data"),
     (ReadOnly, "make the folder writable for this user, or choose another --data"),
-    (WrongCluster, "check --key-file, --node-id and --data"),
+    (WrongCluster, "check --key-file, --node-id, --peers and --data"),
     (StorageCorrupt, "the other members go on without it; see doc/operations.md for replacing a member"),
     (StorageFailed, "check the disk, then start the node again: what it acknowledged is at a majority"),
     (StoreCorrupt, "the other members go on without it; see doc/operations.md for replacing a member"),

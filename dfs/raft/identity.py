@@ -15,12 +15,15 @@ the file ``identity`` in two copies (:mod:`dfs.raft.twin`, kind 3); big endian::
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 
 from attrs import frozen
 from construct import Bytes, Const, GreedyBytes, Int8ub, Int16ub, this
 from construct import Struct as Layout
 
+from dfs.raft.codec import CodecError
 from dfs.raft.errors import StorageCorrupt, WrongCluster
+from dfs.raft.founding import decode_founding
 
 FILE_NAME = "identity"
 UNFINISHED_NAME = "identity.new"
@@ -79,4 +82,19 @@ def check_identity(found: Identity, node: str, cluster_id: bytes | None) -> None
         raise WrongCluster(
             f"this folder belongs to the cluster {found.cluster_id.hex()}, not to {cluster_id.hex()}: check the "
             "cluster key and id that were given, or give this node an empty folder."
+        )
+
+
+def check_members(found: Identity, members: Collection[str]) -> None:
+    """Raise WrongCluster with a sentence where the flags name other members than the folder (S28); addresses are the
+    flags' to say.  Raises StorageCorrupt for members that cannot be read."""
+    try:
+        configuration = decode_founding(found.configuration).configuration
+    except CodecError as error:
+        raise StorageCorrupt(f"the identity record does not say who the members are: {error}.") from error
+    known = configuration.voters + configuration.learners
+    if set(known) != set(members):
+        raise WrongCluster(
+            f"this folder belongs to a cluster of the members {', '.join(sorted(known))}, and the flags name "
+            f"{', '.join(sorted(members))}: name those that the folder knows (their addresses may change)."
         )

@@ -17,7 +17,7 @@ from dfs.raft.core import CoreHalted, RaftCore
 from dfs.raft.core.types import LogView, SnapshotMark
 from dfs.raft.errors import StorageCorrupt
 from dfs.raft.founding import decode_founding
-from dfs.raft.identity import Identity, check_identity
+from dfs.raft.identity import Identity, check_identity, check_members
 from dfs.raft.interfaces import IStateMachine
 from dfs.raft.node_config import NodeConfig
 from dfs.raft.storage import LogStorage, open_storage
@@ -67,6 +67,7 @@ async def open_member(
     )
     try:
         check_identity(storage.identity, config.node, config.cluster_id)
+        check_members(storage.identity, config.members)
         applied: SnapshotMark = await apply_lane.run(machine.applied)
         if applied.index < storage.base.index:
             raise StorageCorrupt(

@@ -109,6 +109,22 @@ class LifeTests(SynchronousTestCase):
         meta.restart()
         cluster.world.run_until(meta.server.ready)
 
+    def test_other_members(self) -> None:
+        """S28: a member started with other peers than it was founded with founds nothing; the sentence names them."""
+        cluster = self.cluster()
+        meta = cluster.metas[0]
+        cluster.world.run_until(meta.server.stopService())
+        meta.host.restart()
+        alone = evolve(meta.config(), peers={"meta-1": meta.address})
+        other = MetaServer(alone, meta.host.runtime, meta.host.disk, meta.fatal.append)
+        other.startService()
+        self.assertRaises(WrongCluster, cluster.world.run_until, other.ready)
+        self.assertIn("meta-1, meta-2, meta-3", meta.fatal[0])
+        self.assertIn("--peers", meta.fatal[0])
+        cluster.world.run_until(other.stopService())
+        meta.restart()
+        cluster.world.run_until(meta.server.ready)
+
     def test_a_failed_store_ends_the_node(self) -> None:
         """S31: when the tables cannot be written the node says so once, serves nothing more, and the others go on."""
         cluster = self.cluster(3)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dfs.raft.codec import encode_entry
-from dfs.raft.core.types import HardState, SnapshotMark
+from dfs.raft.core.types import Configuration, HardState, SnapshotMark
 from dfs.raft.errors import StorageCorrupt, StorageFailed, WrongCluster
-from dfs.raft.identity import Identity, check_identity
+from dfs.raft.founding import Founding, encode_founding
+from dfs.raft.identity import Identity, check_identity, check_members
 from dfs.raft.messages import Entry, EntryKind
 from dfs.raft.segment import NoSpace
 from dfs.raft.storage import ILogStorage, LogStorage, Write, open_storage
@@ -395,3 +397,13 @@ class StorageTests(SynchronousTestCase):
         self.assertEqual(found, FOUNDER)
         self.assertIn("folder", str(self.assertRaises(WrongCluster, check_identity, found, "b", None)))
         self.assertIn("cluster", str(self.assertRaises(WrongCluster, check_identity, found, "a", b"d" * 16)))
+
+    def test_members(self) -> None:
+        """S28: flags that name fewer, more or other members than the folder was founded with are refused, and the
+        sentence names those on disk; what cannot be read is corrupt."""
+        founding = encode_founding(Founding(b"c" * 16, 1, Configuration(("a", "b", "c"))))
+        found = evolve(FOUNDER, configuration=founding)
+        check_members(found, {"c": "h:3", "b": "h:2", "a": "h:1"})
+        for members in ({"a"}, {"a", "b", "d"}, {"a", "b", "c", "d", "e"}):
+            self.assertIn("members a, b, c", str(self.assertRaises(WrongCluster, check_members, found, members)))
+        self.assertRaises(StorageCorrupt, check_members, FOUNDER, {"a"})
