@@ -70,6 +70,16 @@ async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar
     return await with_client(options, settings, reactor, bar)
 
 
+def simulate(options: argparse.Namespace) -> int:
+    """Without any reactor: time is virtual there."""
+    from dfs.cli.sim import sim
+
+    try:
+        return sim(options)
+    except (UsageError, KeyboardInterrupt) as error:
+        return exit_code_of(error, options.json)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -80,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(words)
     except UsageError as error:
         return exit_code_of(error, "--json" in words)
+    if options.command == "sim":
+        return simulate(options)
     bar = make_bar(options)
     try:
         settings = settings_of(options)

@@ -85,6 +85,7 @@ def build_parser() -> Parser:
     init.add_argument("--key-file", required=True, metavar="PATH", help="where to write it, readable by its owner only")
     _add_cluster(commands.add_parser("cluster", help="a local cluster of real processes", parents=[shared]))
     _add_store(commands.add_parser("store", help="tools for a stopped node's tables", parents=[shared]))
+    _add_sim(add("sim", "Live through failures: a whole simulated cluster on virtual time, decided by a seed."))
     return parser
 
 
@@ -140,6 +141,13 @@ def _add_store(store: argparse.ArgumentParser) -> None:
     convert = actions.add_parser("convert", help="change the engine of a node's tables", parents=[common()])
     convert.add_argument("--data", required=True, metavar="DIR", help="the stopped metadata node's folder")
     convert.add_argument("--to", required=True, choices=("berkeleydb", "semidbm"))
+
+
+def _add_sim(sim: argparse.ArgumentParser) -> None:
+    which = sim.add_mutually_exclusive_group()
+    which.add_argument("--seed", dest="seeds", metavar="N", default="0", help="one life (default 0)")
+    which.add_argument("--seeds", dest="seeds", metavar="A..B", help="many, one after the other")
+    sim.add_argument("--scenario", metavar="S24", help="a scripted story instead of drawn faults")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -10,6 +10,7 @@ from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.machine import MetadataMachine
 from dfs.metaserver.node import MetaServer
+from dfs.metaserver.records import Head
 from dfs.protocol.values import NodeState
 from dfs.raft.core import RaftCore
 from dfs.raft.core.types import Role
@@ -23,6 +24,12 @@ def core_of(server: MetaServer) -> RaftCore | None:
 def machine_of(server: MetaServer) -> MetadataMachine | None:
     """Its state machine."""
     return server._machine if not server.stopped else None
+
+
+def head_of(server: MetaServer) -> Head | None:
+    """Its counters: the very record, not a copy, for it is looked at a hundred times a second."""
+    machine = machine_of(server)
+    return machine._head if machine is not None else None
 
 
 def store_of(server: MetaServer) -> IKeyValueStore:

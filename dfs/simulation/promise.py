@@ -1,8 +1,9 @@
 """The promise, looked at from outside: what must hold of disks, tables and logs, at any time and after a heal.
 
-At any time (looked at every INTERVAL seconds):
+At any time (looked at several times in a tick):
 
 - election safety: at most one leader in a term;
+- a leader that serves has committed an entry of its own term (S29);
 - committed prefixes are equal: an index that was seen committed keeps its term on every member;
 - equal state: two members that have applied the same index have the same state hash (S38).
 
@@ -26,12 +27,14 @@ from dfs.metaserver import queries, tables
 from dfs.metaserver.node import MetaServer
 from dfs.metaserver.records import ChunkRecord, chunk_codec
 from dfs.protocol.values import ChunkRef, FileId, Generation
+from dfs.raft.core import RaftCore
 from dfs.raft.core.types import Role
 from dfs.simulation.cluster import DATA, SimulatedCluster
-from dfs.simulation.inspection import core_of, machine_of, store_of
+from dfs.simulation.inspection import core_of, head_of, machine_of, store_of, term_of
 from dfs.simulation.platter import peek
 
-INTERVAL = 0.01
+LOOKS_A_TICK = 5
+"""How often the cluster is looked at in a tick of Raft: every 10 ms with the usual 50."""
 CLOSE = 8
 """Entries that members may be apart while all is well: the leader proposes now and then."""
 PAGE = 1000
@@ -79,13 +82,14 @@ class Promise:
         self._leaders: dict[int, str] = {}
         self._committed: dict[int, int] = {}
         self._seen: dict[str, int] = {}
+        self._applied: dict[str, int] = {}
         self._hashes: dict[int, tuple[str, bytes]] = {}
         self._watching = False
 
     # All the time.
 
     def watch(self) -> None:
-        """Begin to look every INTERVAL."""
+        """Begin to look."""
         self._watching = True
         self._look_again()
 
@@ -96,7 +100,7 @@ class Promise:
     def _look_again(self) -> None:
         if self._watching:
             self.look()
-            self.cluster.world.clock.callLater(INTERVAL, self._look_again)
+            self.cluster.world.clock.callLater(self.cluster.settings.tick / LOOKS_A_TICK, self._look_again)
 
     def look(self) -> None:
         """What must hold at any time."""
@@ -108,20 +112,28 @@ class Promise:
         core = core_of(server)
         if core is None:
             self._seen.pop(name, None)
+            self._applied.pop(name, None)
             return
         if core.role is Role.LEADER:
             former = self._leaders.setdefault(core.term, name)
             if former != name:
                 self.violated(f"election safety: {former} and {name} lead term {core.term}")
+            if term_of(server) is not None and not core.own_term_committed:
+                self.violated(f"S29: {name} serves term {core.term} before it has committed an entry of that term")
+        if self._seen.get(name) != core.commit_index:
+            self._compare_committed(name, core)
+        head = head_of(server)
+        if head is not None and head.index and self._applied.get(name) != head.index:
+            self._applied[name] = head.index
+            self._compare_state(name, head.index, head.hash)
+
+    def _compare_committed(self, name: str, core: RaftCore) -> None:
         seen = max(self._seen.get(name, 0), core.state.log.boundary.index)
         for index in range(seen + 1, core.commit_index + 1):
             term = core.term_at(index)
             if term is not None and self._committed.setdefault(index, term) != term:
                 self.violated(f"{name} has committed entry {index} of term {term}, not {self._committed[index]}")
         self._seen[name] = core.commit_index
-        machine = machine_of(server)
-        if machine is not None:
-            self._compare_state(name, machine.head.index, machine.head.hash)
 
     def _compare_state(self, name: str, index: int, digest: bytes) -> None:
         other, known = self._hashes.setdefault(index, (name, digest))
