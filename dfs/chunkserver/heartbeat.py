@@ -3,6 +3,9 @@
 One :class:`Reporter` for each address: it keeps a connection, registers first on each, then
 beats at the interval that metadata told, and at once when a job ended.  Only the answers of a node
 that leads carry jobs and take results; until then results are sent again.
+
+A registration that is refused for good (another process serves this folder, S19) ends the node; whatever else fails
+is tried again.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from twisted.logger import Logger
 from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.jobs import Jobs
 from dfs.chunkserver.store import ChunkStore
-from dfs.protocol.errors import DeadlinePassed, DFSError, Disconnected, NotLeader
+from dfs.protocol.errors import Advice, DeadlinePassed, DFSError, Disconnected, NotLeader
 from dfs.protocol.interfaces import IConnection
 from dfs.protocol.messages import Heartbeat, HeartbeatAnswer, Inventory, InventoryTaken, Register, Registered
 from dfs.protocol.values import NodeNumber
@@ -109,11 +112,18 @@ class Standing:
         self.clock.observe(answer.cluster_time_ms, self.runtime.reactor.seconds())
 
 
-class Reporter:
-    """Reports to one metadata address until stopped."""
+class RegistrationRefused(Exception):
+    """Metadata will not have this node; the sentence tells why."""
 
-    def __init__(self, standing: Standing, link: Connector) -> None:
-        self._standing, self._link = standing, link
+
+class Reporter:
+    """Reports to one metadata address until stopped.
+
+    :param refused: called with a sentence when metadata will not have this node, and will not change its mind.
+    """
+
+    def __init__(self, standing: Standing, link: Connector, refused: Callable[[str], None]) -> None:
+        self._standing, self._link, self._refused = standing, link, refused
         self._clock = standing.runtime.reactor
         self._stopped = False
         self._kicked = False
@@ -153,6 +163,9 @@ class Reporter:
                     await self._pause(self._standing.interval)
             except (Disconnected, DeadlinePassed):
                 await self._pause(FIRST_INTERVAL / 4)
+            except RegistrationRefused as error:
+                self._stopped = True
+                self._refused(str(error))
             except DFSError as error:
                 _log.warn("a report to metadata failed: {error}", error=error)
                 await self._pause(self._standing.interval)
@@ -200,6 +213,10 @@ class Reporter:
         except NotLeader:
             self._registered = self._standing.number != 0
             return
+        except DFSError as error:
+            if error.advice is Advice.FAIL:
+                raise RegistrationRefused(f"{error.message}; {error.hint}" if error.hint else error.message) from error
+            raise
         if not isinstance(answer, Registered):
             raise Disconnected(f"metadata answered a registration with {type(answer).__name__}")
         self._standing.registered(answer)

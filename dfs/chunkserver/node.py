@@ -84,6 +84,7 @@ class ChunkServer(Service):
         self._links: list[Link] = []
         self._reporters: list[Reporter] = []
         self._starting: Deferred[None] | None = None
+        self._fatal = False
 
     # ---- start ------------------------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ class ChunkServer(Service):
             link = Link(runtime, address, identity, Purpose.CONTROL, cluster_time=self.cluster_time_ms)
             link.startService()
             self._links.append(link)
-            self._reporters.append(Reporter(standing, link))
+            self._reporters.append(Reporter(standing, link, self._refused))
 
     async def _listen(self, factory: ServerFactory) -> None:
         endpoint: Any = serverFromString(self.runtime.reactor, self.config.listen)
@@ -163,6 +164,15 @@ class ChunkServer(Service):
             raise RefusedStart(
                 f"{self.config.listen} cannot be listened on ({error.socketError}): is another node running there?"
             ) from error
+
+    def _refused(self, sentence: str) -> None:
+        """Metadata will not have us: nothing that comes back by itself."""
+        if self._fatal:
+            return
+        self._fatal = True
+        _log.critical("{node} stops: {sentence}", node=self.config.node, sentence=sentence)
+        if self.on_fatal is not None:
+            self.on_fatal(f"{self.config.node} stops: {sentence}")
 
     def cluster_time_ms(self) -> int:
         """Our estimate, for Hello."""

@@ -7,7 +7,6 @@ lock, port.  The service checks again when it starts.
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from typing import Any
@@ -30,6 +29,7 @@ from dfs.protocol.values import cluster_id_of
 from dfs.runtime.clock import install_monotonic
 from dfs.runtime.dial import parse_address
 from dfs.runtime.errors import SettingError
+from dfs.runtime.exiting import end_process
 from dfs.runtime.real import real_runtime
 
 MAX_FILE = 1 << 20
@@ -141,10 +141,8 @@ def makeService(options: Options) -> IService:
         refuse(str(error))
 
     def fatal(sentence: str) -> None:
-        """The start was refused after all: stop, and exit 1 when twistd has cleaned up."""
+        """The start was refused after all, or metadata will not have us: stop in order, and exit 1."""
         print(f"dfs-chunk: {sentence}", file=sys.__stderr__)
-        atexit.register(os._exit, 1)
-        stop: Any = reactor
-        stop.callWhenRunning(stop.stop)
+        end_process(reactor)
 
     return ChunkServer(options.config, real_runtime(reactor), disk, fatal)

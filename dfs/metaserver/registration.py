@@ -1,7 +1,8 @@
 """A chunk server introduces itself, on every new connection; only what is new becomes a command.
 
-One folder run twice is refused as soon as it can be told (S19): a process that names another address while the
-folder's process at the recorded one was heard lately is a clone; a beat of a process that another one followed shows
+One folder run twice is refused as soon as it can be told (S19).  A process that names another address waits while the
+folder's process at the recorded one was heard lately: a node that moved is let in when that one is silent; if it beats
+once more, both live, and the newcomer is a clone that must stop.  A beat of a process that another one followed shows
 two at once.
 """
 
@@ -16,11 +17,19 @@ from dfs.metaserver.commands import RegisterNode
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.records import NodeRecord, Standing, number_codec
 from dfs.metaserver.seams import Seams
-from dfs.protocol.errors import Forbidden
+from dfs.protocol.errors import Forbidden, Unavailable
 from dfs.protocol.interfaces import PeerInfo
 from dfs.protocol.limits import MAX_CHUNK_SERVERS
 from dfs.protocol.messages import Register, Registered
 from dfs.protocol.values import NodeNumber, NodeState
+
+
+@frozen
+class _Claim:
+    """A process that wants to be the node in place of the one at the recorded address; ``since`` in seconds."""
+
+    boot: bytes
+    since: float
 
 
 @frozen
@@ -44,6 +53,7 @@ class Registration:
     def __init__(self, seams: Seams, term: LeaderTerm) -> None:
         self._seams, self._term = seams, term
         self._boots: dict[int, bytes] = {}
+        self._waiting: dict[int, _Claim] = {}
 
     async def register(self, peer: PeerInfo, request: Register) -> Registered:
         """See Register.  Raises Forbidden, Unavailable."""
@@ -63,15 +73,24 @@ class Registration:
         )
 
     def _refuse_clone(self, known: _Known, request: Register) -> None:
+        """Raises Unavailable while it may have moved, Forbidden once it is proven to be a second process."""
+        number = known.number
         moved = request.address != known.record.address
-        is_same_process = self._boots.get(known.number) == request.boot
-        if moved and not is_same_process and self._term.state(known.number) is NodeState.ALIVE:
-            sentence = (
-                f"the folder of {request.name} is in use at {known.record.address} and was started at "
-                f"{request.address} as well"
-            )
-            self._seams.alarms.set(f"clone {known.number}", sentence)
-            raise Forbidden(sentence, hint="stop one of the two; a node that moved is let in a little later")
+        is_same_process = self._boots.get(number) == request.boot
+        if not moved or is_same_process or self._term.state(number) is not NodeState.ALIVE:
+            return
+        claim = self._waiting.get(number)
+        if claim is None or claim.boot != request.boot:
+            claim = self._waiting[number] = _Claim(request.boot, self._seams.seconds())
+        sentence = (
+            f"the folder of {request.name} is in use at {known.record.address} and was started at "
+            f"{request.address} as well"
+        )
+        entry = self._seams.roster.entry(number)
+        if entry is None or entry.heard is None or entry.heard <= claim.since:
+            raise Unavailable(sentence, hint="a node that moved is let in once the former process is silent")
+        self._seams.alarms.set(f"clone {number}", sentence)
+        raise Forbidden(sentence, hint="stop one of the two, and give each node a folder of its own")
 
     async def _record(self, request: Register) -> int:
         if len(self._seams.roster.numbers()) >= MAX_CHUNK_SERVERS:
@@ -88,6 +107,7 @@ class Registration:
         now = self._seams.seconds()
         is_new_process = self._boots.get(number) != request.boot
         self._boots[number] = request.boot
+        self._waiting.pop(number, None)
         self._term.liveness.registered(number, request.boot, now)
         self._seams.roster.registered(number, request.total, request.free, now)
         self._seams.alarms.clear(f"clone {number}")

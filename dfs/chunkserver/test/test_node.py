@@ -19,6 +19,7 @@ from dfs.protocol.errors import (
     Forbidden,
     ReplicaCorrupt,
     ReplicaNotFound,
+    Unavailable,
 )
 from dfs.protocol.values import BLOCK, PIECE, GrantKind, Purpose
 
@@ -249,6 +250,39 @@ class LifeTests(SynchronousTestCase):
         cluster.world.run_until(cluster.start(1).ready)
         folder = Layout(DATA, CLUSTER).folder(chunk(1))
         self.assertEqual(cluster.world.hosts["chunk-1"].disk.list_folder(folder), [])
+
+    def again(self, cluster: Cluster) -> tuple[ChunkServer, list[str]]:
+        """Server 1 once more, after it was stopped, and what it says when it cannot go on."""
+        former = cluster.servers[1]
+        cluster.world.run_until(former.stopService())
+        cluster.world.run(1.0)
+        cluster.meta.heard.clear()
+        told: list[str] = []
+        server = ChunkServer(former.config, former.runtime, former.disk, told.append)
+        server.startService()
+        cluster.world.run_until(server.ready)
+        return server, told
+
+    def test_refused_registration_ends_it(self) -> None:
+        """A server that metadata refuses for good says why, once, and asks no more (S19)."""
+        cluster = Cluster(1)
+        cluster.meta.refusal = Forbidden("the folder is in use at h:1", "stop one of the two")
+        server, told = self.again(cluster)
+        cluster.world.run(20.0)
+        self.assertEqual(told, ["chunk-1 stops: the folder is in use at h:1; stop one of the two"])
+        self.assertEqual([type(one) for one in cluster.meta.heard], [m.Register])
+        cluster.world.run_until(server.stopService())
+
+    def test_registration_is_asked_again(self) -> None:
+        """A registration that cannot be had now is asked for again, and the server beats in the end (S02)."""
+        cluster = Cluster(1)
+        cluster.meta.refusal = Unavailable("too early")
+        server, told = self.again(cluster)
+        cluster.world.run(5.0)
+        cluster.meta.refusal = None
+        cluster.world.run_until(lambda: any(isinstance(one, m.Heartbeat) for one in cluster.meta.heard))
+        self.assertEqual(told, [])
+        cluster.world.run_until(server.stopService())
 
     def test_slow_disk_still_reports(self) -> None:
         """A disk so slow that every thread waits for it does not silence the server (S23)."""

@@ -50,6 +50,7 @@ class FakeMeta:
         self.inventory = False
         self.outcome = m.CommitOutcome.COMMITTED
         self.leads = True
+        self.refusal: DFSError | None = None  # of registrations
 
     def connected(self, connection: IConnection) -> None:
         pass
@@ -61,6 +62,8 @@ class FakeMeta:
         self.heard.append(request)
         match request:
             case m.Register():
+                if self.refusal is not None:
+                    return fail(self.refusal)
                 number = NodeNumber(int(request.name.rpartition("-")[2]))
                 return succeed(m.Registered(number, 1000, NOW_MS, self.inventory))
             case m.Heartbeat():

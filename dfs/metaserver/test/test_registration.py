@@ -48,6 +48,8 @@ class RegistrationTests(SynchronousTestCase):
         moved = self.clone(cluster, original)
         cluster.world.run(8.0)
         self.assertEqual(moved.node, original.node)
+        self.assertEqual(moved.refused, [])
+        self.assertEqual(cluster.status().alarms, ())
         server = next(server for server in cluster.status().chunk_servers if server.name == original.name)
         self.assertEqual((server.address, server.state), (moved.address, NodeState.ALIVE))
         self.assertEqual(cluster.replicas(file)[original.name], "ALIVE")
