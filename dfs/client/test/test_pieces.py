@@ -20,7 +20,8 @@ from dfs.client.receiving import HIGH_WATER, Expected, MemoryPlace, PlaceSink
 from dfs.client.sending import GateProducer, Sending
 from dfs.client.session import Session
 from dfs.client.sources import READ, BufferedBody, ISource, PathSource, from_file_object, from_iterator
-from dfs.client.test.fakes import CHUNK, FakeCluster, FakeConnection, sample
+from dfs.client.test.fake_servers import FakeConnection
+from dfs.client.test.fakes import CHUNK, FakeCluster, sample
 from dfs.protocol import messages as m
 from dfs.protocol.blocks import cut_blocks
 from dfs.protocol.errors import Cancelled, DFSError, ReplicaCorrupt
