@@ -8,6 +8,12 @@ from pathlib import Path
 from twisted.python.reflect import ObjectNotFound, namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.chunkserver import child, commit, get, jobs, put
+from dfs.chunkserver import service as chunk_service
+from dfs.client import manifest, receiving
+from dfs.metaserver import collector, orders, planner, reading, records, sessions
+from dfs.protocol import limits
+from dfs.protocol.values import BLOCK
 from dfs.runtime import options
 from dfs.runtime.settings import Setting
 from dfs.test.citations import LINES, listed, render, tests_of_tree
@@ -16,6 +22,25 @@ from dfs.test.planting import BEGIN, patches_of_tree, render_planted
 
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+MIB, KIB = 1 << 20, 1 << 10
+BOUNDS = {
+    "frame; block": (limits.MAX_BODY // MIB, BLOCK // KIB),
+    "connections of a listener": (limits.MAX_CONNECTIONS,),
+    "requests in progress for one peer; waiting for one peer": (limits.MAX_INCOMING, limits.MAX_OUTGOING),
+    "unsent bytes before a peer that does not read is cut off": (limits.MAX_UNSENT // MIB,),
+    "receive buffer and high-water mark, BULK; others": (limits.BULK_BUFFER // MIB, limits.CONTROL_BUFFER // KIB),
+    "one chunk being received by a client": (receiving.HIGH_WATER // MIB,),
+    "puts at one chunk server; bytes waiting for its disk, each": (chunk_service.MOST_PUTS, put.HIGH // MIB),
+    "bytes kept for a child that is not connected yet": (child.PENDING_HIGH // MIB,),
+    "reads at one chunk server": (get.MOST_GETS,),
+    "commits waiting; in one request": (commit.WAITING, commit.MOST),
+    "jobs known to a chunk server; orders waiting for a node": (jobs.MOST_JOBS, orders.MAX_WAITING),
+    "reads waiting for the tables": (reading.MAX_WAITING,),
+    "sessions remembered; answers of one": (sessions.MAX_SESSIONS, records.MAX_ANSWERS),
+    "backlog of repair; garbage files known to wait": (planner.MAX_BACKLOG, collector.MAX_WAITING),
+    "chunk servers; nodes that one chunk was tried at": (limits.MAX_CHUNK_SERVERS, records.MAX_NODES_OF_A_CHUNK),
+    "manifests of a client": (manifest.KEPT,),
+}
 DOTTED = re.compile(r"`(dfs\.[a-z]\w*(?:\.\w+)*)`")
 FAILURES = ROOT / "doc" / "failures.md"
 
@@ -106,6 +131,18 @@ class NameTests(SynchronousTestCase):
                 except (AttributeError, ImportError, ObjectNotFound):
                     missing.append(f"{path.name}: {name}")
         self.assertEqual(missing, [])
+
+
+class BoundsTests(SynchronousTestCase):
+    """The table of bounds in doc/architecture.md."""
+
+    def test_bounds_are_those_of_the_code(self) -> None:
+        """Each row says the values of the constants that it stands for."""
+        text = (ROOT / "doc" / "architecture.md").read_text(encoding="utf-8")
+        limits_told = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|", text.partition("## Bounds")[2], re.MULTILINE))
+        for what, values in BOUNDS.items():
+            told = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", limits_told[what])]
+            self.assertEqual(told[: len(values)], list(values), what)
 
 
 class PlantedTests(SynchronousTestCase):
