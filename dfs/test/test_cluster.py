@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dfs.simulation.cluster import SimulatedCluster
 from dfs.simulation.host import World
 from dfs.simulation.promise import Promise
+from dfs.simulation.run import Run, summary
 from dfs.simulation.workload import Plan, run_plan, run_seed
 from dfs.test.pieces import ROOT
 
@@ -77,13 +79,12 @@ class DeterminismTests(SynchronousTestCase):
 
     def test_same_trace(self) -> None:
         """The same seed gives the same trace twice, and in another process under another hash seed."""
-        traces = {run_seed(3).trace for _ in range(2)}
+        traces = {summary(Run(3).results(), [])["trace"] for _ in range(2)}
         self.flushLoggedErrors()
-        script = "from dfs.simulation.workload import run_seed; print(run_seed(3).trace)"
         environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-c", script]
+        command = [sys.executable, "-m", "dfs.cli.main", "sim", "--seed", "3", "--json"]
         printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
-        self.assertEqual(traces, {printed.stdout.strip()})
+        self.assertEqual(traces, {json.loads(printed.stdout)["trace"]})
 
     def test_other_seeds_differ(self) -> None:
         """Another seed gives another trace of the same plan."""
