@@ -59,7 +59,7 @@ async def timed(operation: Operation, count: int, at_once: int) -> dict[str, flo
             latencies.append(time.perf_counter() - began)
 
     began = time.perf_counter()
-    await gather(worker() for _ in range(at_once))
+    await gather(global_reactor, (worker() for _ in range(at_once)))
     seconds = time.perf_counter() - began
     return {
         "per_second": count / seconds,
