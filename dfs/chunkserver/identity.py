@@ -78,7 +78,7 @@ def open_folder(disk: IDisk, root: str, node: str, cluster: bytes) -> OpenFolder
         lock = disk.lock(f"{root}/lock")
     except Locked as error:
         raise RefusedStart(
-            f"{root} is in use by another chunk server: stop that one first, or choose another --data"
+            f"{root} is in use by another process; stop it, or choose another --data"
         ) from error
     except DiskError as error:
         raise RefusedStart(sentence(root, error)) from error

@@ -13,7 +13,7 @@ from dfs.raft.errors import StorageCorrupt, StorageFailed, WrongCluster
 #: First match wins: the class, and what to do about it.
 ADVICE: tuple[tuple[type[BaseException], str], ...] = (
     (CannotListenError, "stop what uses the port, or choose another --listen"),
-    (Locked, "another process uses this folder: stop it, or choose another --data"),
+    (Locked, "stop it, or choose another --data"),
     (ReadOnly, "make the folder writable for this user, or choose another --data"),
     (WrongCluster, "check --key-file, --node-id, --peers and --data"),
     (StorageCorrupt, "the other members go on without it; see doc/operations.md for replacing a member"),
@@ -35,6 +35,8 @@ def fatal_sentence(node: str, folder: str, failure: Failure, happens: str = "sto
     """For the log, standard error and whoever reads them."""
     error = failure.value
     reason = (str(error) or type(error).__name__).rstrip(".")
+    if isinstance(error, Locked):
+        reason = f"{folder} is in use by another process"
     for cls, advice in ADVICE:
         if isinstance(error, cls):
             return f"{node} {happens}: {reason}; {advice}"

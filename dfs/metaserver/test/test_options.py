@@ -86,7 +86,7 @@ class OptionsTests(SynchronousTestCase):
         os.makedirs(f"{self.folder}/data")
         lock = RealDisk().lock(f"{self.folder}/data/LOCK")
         self.addCleanup(lock.release)
-        self.assertIn("another process uses this folder", self.refusal())
+        self.assertIn("in use by another process", self.refusal())
 
     def test_not_a_key(self) -> None:
         """A key file without a key is refused with what to do."""
