@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from dfs.cli import status as cluster_status
 from dfs.cli.cluster import layout as layouts
 from dfs.cli.cluster.layout import Layout, Node
-from dfs.cli.cluster.processes import kill, running_pid, start, started, stop
+from dfs.cli.cluster.processes import died, kill, running_pid, start, started, stop
 from dfs.cli.errors import CommandFailed
 from dfs.cli.finding import cluster_folder
 from dfs.cli.output import print_json, table
@@ -143,7 +143,7 @@ async def wait_serving(runtime: Runtime, layout: Layout, names: set[str]) -> dic
             return document
         dead = [node.name for node in layout.nodes if node.name in missing and running_pid(node) is None]
         if dead:
-            raise CommandFailed(f"{dead[0]} stopped while it started", f"see {layout.named(dead[0]).log}")
+            raise died(layout.named(dead[0]))
         await pause(runtime.reactor, POLL)
     raise CommandFailed(
         f"the cluster does not serve after {SERVE_TIMEOUT:.0f} s: waiting for {', '.join(missing) or 'a leader'}",
@@ -225,7 +225,7 @@ async def wait_answering(runtime: Runtime, node: Node) -> None:
             )
         except DFSError as error:
             if running_pid(node) is None:
-                raise CommandFailed(f"{node.name} stopped while it started", f"see {node.log}") from error
+                raise died(node) from error
             if runtime.reactor.seconds() > end:
                 raise CommandFailed(f"{node.name} does not answer: {error.message}", f"see {node.log}", 5) from error
         else:

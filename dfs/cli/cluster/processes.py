@@ -8,6 +8,7 @@ data folder.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -18,6 +19,7 @@ import time
 from dfs.cli.cluster.layout import Layout, Node, is_free
 from dfs.cli.errors import CommandFailed
 
+LOG_TAIL = 64 << 10
 TWISTD = "from twisted.scripts.twistd import run; run()"
 
 
@@ -87,6 +89,31 @@ def started(node: Node, process: subprocess.Popen[bytes], timeout: float) -> Non
         raise CommandFailed(
             f"{node.name} did not start: {lines[-1] if lines else 'no reason given'}", f"see {node.log}"
         )
+
+
+def last_words(node: Node) -> str:
+    """The critical sentence that its latest process left in the log, "" if there is none."""
+    try:
+        with open(node.log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        if "starting up." in line:
+            return ""
+        if "#critical] " in line:
+            return line.partition("#critical] ")[2]
+        if '"level": "critical"' in line:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                return str(json.loads(line)["message"])
+    return ""
+
+
+def died(node: Node) -> CommandFailed:
+    """What to say of a node whose process ended while it started."""
+    words = last_words(node)
+    return CommandFailed(f"{node.name} stopped while it started{': ' if words else ''}{words}", f"see {node.log}")
 
 
 def stop(nodes: list[Node], timeout: float) -> list[str]:

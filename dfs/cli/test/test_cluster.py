@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.cli.cluster import layout as layouts
 from dfs.cli.cluster.commands import ACTIONS, alone, start_nodes
-from dfs.cli.cluster.processes import command_line, running_pid, signal_and_wait, started
+from dfs.cli.cluster.processes import command_line, died, last_words, running_pid, signal_and_wait, started
 from dfs.cli.errors import CommandFailed
 from dfs.cli.finding import meta_addresses, settings_of
 from dfs.cli.init import init
@@ -205,6 +205,24 @@ class CommandTests(ClusterCase):
         self.assertEqual(self.failure("kill", "chunk-1").exit_code, 1)
         self.assertIn("no log", self.failure("logs").message)
         self.assertEqual(self.successResultOf(self.act("down")), 0)
+
+    def test_last_words(self) -> None:
+        """What a node said when it stopped is told where its process is missed; what an earlier process said is not."""
+        node = self.written().named("meta-1")
+        self.assertEqual(last_words(node), "")
+        os.makedirs(node.folder)
+        log = Path(node.log)
+        start = "2026-01-01T00:00:00+0000 [twisted.scripts._twistd_unix.UnixAppLogger#info] twistd 26 starting up.\n"
+        words = "2026-01-01T00:00:01+0000 [dfs.metaserver.node#critical] meta-1 stops: the disk said no\n"
+        log.write_text(start + words + "2026-01-01T00:00:02+0000 [-] Server Shut Down.\n", encoding="utf-8")
+        self.assertEqual(last_words(node), "meta-1 stops: the disk said no")
+        self.assertIn("meta-1 stopped while it started: meta-1 stops: the disk said no", died(node).message)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(start)
+        self.assertEqual(last_words(node), "")
+        with log.open("a", encoding="utf-8") as file:
+            file.write('{"time": 1, "level": "critical", "message": "it \\"ends\\""}\n')
+        self.assertEqual(last_words(node), 'it "ends"')
 
     def test_other_shape(self) -> None:
         """`up` with other numbers than the cluster has is a mistake (exit code 2), not another cluster."""
