@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 from typing import Protocol
 
-from crc32c import crc32c
-
 from dfs.chunkserver import footer as footers
 from dfs.chunkserver.footer import BadFooter, Footer
 from dfs.chunkserver.layout import Layout
 from dfs.disk.interfaces import IDisk, IDiskFile
+from dfs.protocol.blocks import piece_crc
 from dfs.protocol.errors import ReplicaCorrupt
 from dfs.protocol.interfaces import Block
 from dfs.protocol.values import BLOCK, PIECE, ChunkRef
@@ -87,10 +86,8 @@ class ChunkReader:
     def _matches(self, content: memoryview, offset: int, length: int) -> bool:
         if len(content) != length:
             return False
-        first = offset // PIECE
-        return all(
-            crc32c(content[at : at + PIECE]) == self.footer.crcs[first + at // PIECE] for at in range(0, length, PIECE)
-        )
+        crcs = self.footer.crcs[offset // PIECE :]
+        return all(piece_crc(content[at : at + PIECE]) == crcs[at // PIECE] for at in range(0, length, PIECE))
 
     def close(self) -> None:
         """Idempotent."""

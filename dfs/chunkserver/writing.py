@@ -19,12 +19,12 @@ import hashlib
 from collections.abc import Sequence
 
 from attrs import frozen
-from crc32c import crc32c
 
 from dfs.chunkserver import footer as footers
 from dfs.chunkserver.layout import Layout
 from dfs.disk.errors import NotFound
 from dfs.disk.interfaces import IDisk, IDiskFile
+from dfs.protocol.blocks import piece_crc
 from dfs.protocol.errors import BadRequest, NoSpace, ReplicaCorrupt
 from dfs.protocol.interfaces import Block
 from dfs.protocol.values import PIECE, ChunkRef
@@ -47,7 +47,7 @@ def check_pieces(block: Block) -> None:
     for view in block.pieces:
         while view:
             part = view[:room]
-            crc = crc32c(part, crc)
+            crc = piece_crc(part, crc)
             room -= len(part)
             view = view[len(part) :]
             if room == 0:
