@@ -92,12 +92,17 @@ def encode_frame(type: FrameType, code: int, request: int, body: bytes = b"") ->
     return _HEADER.pack(len(body), checksum, VERSION, type, code, request) + body
 
 
-def encode_block(request: int, block: Block) -> bytes:
-    """A BLOCK frame.  Its data are copied here, once: Twisted's transports take only ``bytes``."""
-    head = _BLOCK_HEAD.pack(block.offset, block.length) + b"".join(crc.to_bytes(4, "big") for crc in block.crcs)
+def block_frame(request: int, block: Block) -> list[bytes | memoryview]:
+    """The pieces of a BLOCK frame; its data are not copied."""
+    head = _BLOCK_HEAD.pack(block.offset, block.length) + struct.pack(f">{len(block.crcs)}I", *block.crcs)
     checksum = crc32c(head, crc32c(_COVERED.pack(VERSION, FrameType.BLOCK, 0, request)))
     header = _HEADER.pack(len(head) + block.length, checksum, VERSION, FrameType.BLOCK, 0, request)
-    return b"".join((header, head, *block.pieces))
+    return [header + head, *block.pieces]
+
+
+def encode_block(request: int, block: Block) -> bytes:
+    """A BLOCK frame in one."""
+    return b"".join(block_frame(request, block))
 
 
 def encode_end(request: int, length: int, sha256: bytes) -> bytes:

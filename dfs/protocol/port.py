@@ -17,6 +17,7 @@ from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 from dfs.protocol.limits import CLOSE_TIMEOUT, MAX_UNSENT
@@ -28,6 +29,15 @@ def unsent(transport: Any) -> int:
     if isinstance(transport, FileDescriptor):
         return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
     return int(getattr(transport, "unsent", 0))
+
+
+def rest_of(pieces: list[bytes | memoryview], skip: int) -> list[bytes | memoryview]:
+    """The pieces without their first ``skip`` bytes; copies none."""
+    for number, piece in enumerate(pieces):
+        if skip < len(piece):
+            return [memoryview(piece)[skip:], *pieces[number + 1 :]]
+        skip -= len(piece)
+    return []
 
 
 @implementer(IPushProducer)
@@ -102,6 +112,30 @@ class Port:
         self._transport.write(data)
         if self.unsent > MAX_UNSENT:
             self.abort()
+
+    def write_pieces(self, pieces: list[bytes | memoryview]) -> None:
+        """As :meth:`write`, of bytes in pieces.  What the kernel has room for goes at once and uncopied, without a
+        turn of the reactor; only the rest is joined and queued."""
+        if self.closing:
+            return
+        sent = self._send_now(pieces)
+        self._written += sent
+        if sent:
+            self.last_sent = self.reactor.seconds()
+            pieces = rest_of(pieces, sent)
+        if pieces:
+            self.write(b"".join(pieces))
+
+    def _send_now(self, pieces: list[bytes | memoryview]) -> int:
+        """How many bytes the kernel took.  None unless the transport is a plain TCP connection with nothing queued; an
+        error is left to the transport, which meets it again and closes."""
+        transport = self._transport
+        if not isinstance(transport, Connection) or transport.TLS or not transport.connected or self.unsent:
+            return 0
+        try:
+            return transport.getHandle().sendmsg(pieces)
+        except OSError:
+            return 0
 
     def produce(self, producer: IPushProducer | None) -> None:
         """Who is to be paused at the high-water mark from now on; None: reading is paused instead, so that answers

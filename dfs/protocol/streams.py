@@ -26,7 +26,7 @@ from zope.interface import implementer
 
 from dfs.protocol.errors import BadRequest, Cancelled, DeadlinePassed, DFSError
 from dfs.protocol.failures import encode_error
-from dfs.protocol.frames import FrameType, decode_end, encode_block, encode_end, encode_frame
+from dfs.protocol.frames import FrameType, block_frame, decode_end, encode_end, encode_frame
 from dfs.protocol.interfaces import Block, IBlockSink, IIncomingStream, IOutgoingStream, IPut
 from dfs.protocol.port import Port, Watch
 
@@ -154,7 +154,7 @@ class OutgoingStream:
     def write(self, block: Block) -> None:
         if not self._done:
             self._check_opened()
-            self._port.write(encode_block(self.stream_id, block))
+            self._port.write_pieces(block_frame(self.stream_id, block))
 
     def end(self, length: int, sha256: bytes) -> None:
         if not self._done:

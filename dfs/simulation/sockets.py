@@ -18,6 +18,7 @@ import errno
 import os
 import socket
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ class SimulatedSocket:
         self.unread += len(accepted)
         self.network.send_bytes(self, accepted)
         return len(accepted)
+
+    def sendmsg(self, pieces: Iterable[bytes | memoryview]) -> int:
+        return self.send(b"".join(pieces))
 
     def recv(self, length: int) -> bytes:
         if self._error:
