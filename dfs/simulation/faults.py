@@ -18,6 +18,7 @@ from attrs import frozen
 from dfs.disk.errors import DiskError
 from dfs.simulation.cluster import SimulatedCluster
 from dfs.simulation.dice import Dice
+from dfs.simulation.host import SimulatedHost
 from dfs.simulation.nodes import SimulatedNode
 
 NEVER_DOWN_AT_ONCE = 2
@@ -35,6 +36,7 @@ class Mix:
     cut_pair: float = 3.0
     isolate: float = 2.0
     reset: float = 2.0
+    lost_answers: float = 2.0
     slow_link: float = 2.0
     slow_disk: float = 2.0
     full_disk: float = 1.0
@@ -171,6 +173,25 @@ class Faults:
         one, other = self._pair()
         self._note("reset", f"{one} {other}")
         self._world.network.reset(self._world.hosts[one].ip, self._world.hosts[other].ip)
+
+    def _lost_answers(self) -> None:
+        """For a while a client's connections to metadata break before most answers come (S26)."""
+        clients = [client.host for client in self._cluster.clients]
+        if not clients:
+            return
+        client = self._dice.pick(clients)
+        self._note("lost answers", client.name)
+        for node in self._cluster.meta.values():
+            self._world.network.slow(node.host.ip, client.ip, 0.02)
+        self._break(client, 2 + self._dice.below(30))
+
+    def _break(self, client: SimulatedHost, left: int) -> None:
+        for node in self._cluster.meta.values():
+            self._world.network.reset(node.host.ip, client.ip)
+            if not left:
+                self._world.network.restore(node.host.ip, client.ip)
+        if left:
+            self._later(0.02, 0.2, lambda: self._break(client, left - 1))
 
     def _slow_link(self) -> None:
         one, other = self._pair()

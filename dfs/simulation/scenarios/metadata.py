@@ -9,6 +9,9 @@ from dfs.simulation.cluster import ClusterSettings
 from dfs.simulation.inspection import core_of, machine_of
 from dfs.simulation.stage import Scenario, Stage, check, refused
 
+PATIENCE_OF_A_CALL = 5.0
+"""Seconds after which a client asks again."""
+
 
 async def lost_answers(stage: Stage) -> None:
     """The leader's answers to a client are held up, so the client asks again, over a new connection and of a new
@@ -29,6 +32,7 @@ async def lost_answers(stage: Stage) -> None:
         stage.world.partition(leader.name, stage.client.host.name, both=False)
         delete = stage.client.run(stage.client.files.delete(f"f{turn}"))
         await stage.until(partial(files_are, stage, 2 - turn), 30.0, "the delete is applied")
+        await stage.sleep(PATIENCE_OF_A_CALL + 1.0)
         if turn == 1:
             leader.kill()
         stage.world.heal()
@@ -47,8 +51,10 @@ def files_are(stage: Stage, count: int) -> bool:
 
 
 async def connections_break(stage: Stage) -> None:
-    """Connections between client and metadata break again and again in the middle of operations: all take effect
-    once."""
+    """Answers of metadata take their time, and connections break again and again before they come: all operations take
+    effect once."""
+    for node in stage.cluster.meta.values():
+        stage.world.network.slow(node.host.ip, stage.client.host.ip, 0.02)
     stage.cluster.world.clock.callLater(0, breaking, stage, 150)
     for turn in range(10):
         await stage.put(f"f{turn}", 80_000)
@@ -62,7 +68,7 @@ def breaking(stage: Stage, left: int) -> None:
     for node in stage.cluster.meta.values():
         stage.world.network.reset(stage.client.host.ip, node.host.ip)
     if left:
-        stage.world.clock.callLater(stage.dice.between(0.005, 0.1), breaking, stage, left - 1)
+        stage.world.clock.callLater(stage.dice.between(0.03, 0.2), breaking, stage, left - 1)
 
 
 async def follower_was_away(stage: Stage) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dfs.client.errors import DFSError
 from dfs.disk.errors import DiskFull
+from dfs.metaserver import queries
 from dfs.protocol.values import NodeState
 from dfs.simulation.cluster import DATA, ClusterSettings
-from dfs.simulation.inspection import chunk_server_states
+from dfs.simulation.inspection import chunk_server_states, store_of
 from dfs.simulation.platter import paths
 from dfs.simulation.stage import Scenario, Stage, check, outcome
 
@@ -198,6 +199,37 @@ async def full_disk(stage: Stage) -> None:
         node.host.disk.capacity = 1 << 40
 
 
+async def old_inventory(stage: Stage) -> None:
+    """What a chunk server tells of its replicas is on its way for long, while others commit chunks that it has stored
+    meanwhile: the old inventory takes none of them off the record."""
+    slow = stage.cluster.chunks["chunk-1"]
+    for turn in range(6):
+        for meta in stage.cluster.meta.values():
+            stage.world.network.slow(slow.host.ip, meta.host.ip, 0.3)
+            stage.world.network.reset(slow.host.ip, meta.host.ip)
+        highest = 0
+        uploads = [stage.client.run(stage.put(f"{turn}/{number}", 130_000)) for number in range(2)]
+        for number in range(60):
+            await stage.sleep(0.03)
+            recorded = replicas_on_record(stage, "chunk-1")
+            check(recorded >= highest, f"{highest - recorded} replicas of chunk-1 were taken off the record")
+            highest = max(highest, recorded)
+            if number % 5 == 0:
+                uploads.append(stage.client.run(stage.put(f"{turn}/{number + 2}", 1000)))
+        for upload in uploads:
+            await upload
+        stage.world.network.restore()
+
+
+def replicas_on_record(stage: Stage, node: str) -> int:
+    """How many replicas of a chunk server the tables of the leader have."""
+    leader = stage.cluster.leader()
+    if leader is None:
+        return 0
+    nodes = queries.nodes_page(store_of(leader.program))
+    return sum(record.chunks for _, record in nodes if record.name == node)
+
+
 SCENARIOS = (
     Scenario("S01", "power cut of the room", power_cut_of_the_room, SLOW),
     Scenario("S02", "a new leader gives a whole time-out", new_leader_gives_time),
@@ -206,6 +238,7 @@ SCENARIOS = (
     Scenario("S04", "planned restart", planned_restart, FOUR),
     Scenario("S05", "power cut at each acknowledgement", acknowledged_is_durable),
     Scenario("S06", "inventories beside writes", inventories_beside_writes),
+    Scenario("S06", "an old inventory", old_inventory),
     Scenario("S08", "a retry beside the first try", retry_beside_first_try, FOUR),
     Scenario("S11", "a corrupt replica", corrupt_replica, FOUR),
     Scenario("S21", "a full disk", full_disk, FIVE, expected=(DiskFull,)),
