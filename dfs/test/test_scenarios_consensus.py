@@ -28,8 +28,8 @@ class ConsensusScenarios(ScenarioCase):
         self.play("S26", "answers are lost")
 
     def test_connections_break(self) -> None:
-        """Connections between client and metadata break again and again in the middle of operations: all take
-        effect once (S26)."""
+        """Answers of metadata take their time, and connections break again and again before they come: all
+        operations take effect once (S26)."""
         self.play("S26", "connections break")
 
     def test_all_metadata_servers_die_at_once(self) -> None:

@@ -41,6 +41,11 @@ class ReplicaScenarios(ScenarioCase):
         lost (S06)."""
         self.play("S06", "inventories beside writes")
 
+    def test_an_old_inventory(self) -> None:
+        """What a chunk server tells of its replicas is on its way for long, while others commit chunks that it
+        has stored meanwhile: the old inventory takes none of them off the record (S06)."""
+        self.play("S06", "an old inventory")
+
     def test_a_retry_beside_the_first_try(self) -> None:
         """The answers of a primary are held up, so the client writes its chunks again elsewhere while the first
         tries go on: every replica is whole, no temporary file is left (S08)."""
