@@ -18,6 +18,7 @@ are skipped, so the connection stays usable.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
@@ -28,6 +29,7 @@ from dfs.protocol.errors import BadRequest, Cancelled, DeadlinePassed, DFSError
 from dfs.protocol.failures import encode_error
 from dfs.protocol.frames import FrameType, block_frame, decode_end, encode_end, encode_frame
 from dfs.protocol.interfaces import Block, IBlockSink, IIncomingStream, IOutgoingStream, IPut
+from dfs.protocol.limits import ANSWER_TIMEOUT
 from dfs.protocol.port import Port, Watch
 
 
@@ -205,13 +207,19 @@ class OutgoingStream:
 
 @implementer(IPut)
 class Put(OutgoingStream):
-    """A chunk on its way.  It is over when it is answered, not when all was sent."""
+    """A chunk on its way.  It is over when it is answered, not when all was sent.
+
+    The peer makes progress while it takes bytes of the stream.  Once it has all of them, it may be silent for
+    ANSWER_TIMEOUT, however short the caller's own timeout is: it waits for others (S23).
+    """
 
     def __init__(self, port: Port, stream_id: int, over: Callable[[OutgoingStream], None]) -> None:
         super().__init__(port, stream_id, over)
         self.answer: Deferred[object] = Deferred(self._cancelled)
         self.opened = True
         self._sent_all = False
+        self._end: float = math.inf
+        self._timeout = 0.0
         self._watch: Watch | None = None
         self._request: Deferred[None] | None = None
         self._gave_up: Callable[[DFSError], None] = lambda error: None
@@ -219,13 +227,14 @@ class Put(OutgoingStream):
     def start(self, request: Deferred[object], gave_up: Callable[[DFSError], None], timeout: float) -> None:
         """``request`` fires with the answer; ``gave_up`` forgets it."""
         self._gave_up = gave_up
+        self._timeout = timeout
         self._watch = Watch(self._port.reactor, timeout, self._mark, lambda: self._expired(timeout))
         self._request = request.addCallbacks(self._answered, lambda failure: self.fail(failure.value))
 
     def _mark(self) -> object:
         if not self._sent_all and not self._port.unsent:
             return None  # the source is slow, not the peer
-        return self._port.taken
+        return min(self._port.taken, self._end)  # what follows the END, a PING say, is no progress of the put
 
     def _expired(self, timeout: float) -> None:
         self.abort(DeadlinePassed(f"no progress for {timeout:g} s"))
@@ -235,7 +244,12 @@ class Put(OutgoingStream):
 
     def _ended(self) -> None:
         self._sent_all = True
+        self._end = self._port.taken + self._port.unsent
         self.unregister_producer()
+        if self._watch is not None:
+            self._watch.stop()
+            timeout = max(self._timeout, ANSWER_TIMEOUT)
+            self._watch = Watch(self._port.reactor, timeout, self._mark, lambda: self._expired(timeout))
 
     def _answered(self, answer: object) -> None:
         if not self._sent_all:

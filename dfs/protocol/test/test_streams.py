@@ -22,7 +22,7 @@ from dfs.protocol.errors import (
     ReplicaNotFound,
 )
 from dfs.protocol.interfaces import IIncomingStream, IOutgoingStream, IPut
-from dfs.protocol.limits import BULK_BUFFER, MAX_BLOCK_BODY
+from dfs.protocol.limits import ANSWER_TIMEOUT, BULK_BUFFER, MAX_BLOCK_BODY
 from dfs.protocol.messages import ChunkHead, Lease
 from dfs.protocol.test.nodes import ASK, Room, Sink, Source, blocks, get_request, identity, put_request, written
 from dfs.protocol.values import BLOCK, Purpose, Role
@@ -232,6 +232,17 @@ class FlowTests(StreamCase):
         self.assertNoResult(put.answer)
         self.room.run(8)
         self.failureResultOf(put.answer, DeadlinePassed)
+
+    def test_no_answer(self) -> None:
+        """A peer that took all and never answers is given up after ANSWER_TIMEOUT or the caller's own longer time,
+        whatever PINGs pass meanwhile; not before, however short the caller's time is (S12, S23)."""
+        for timeout, due in ((10.0, ANSWER_TIMEOUT), (90.0, 90.0)):
+            self.connection = self.room.dial(purpose=Purpose.BULK)
+            put, _ = self.put(BLOCK, timeout)
+            self.room.run(due - 1)
+            self.assertNoResult(put.answer)
+            self.room.run(due / 4 + 2)
+            self.failureResultOf(put.answer, DeadlinePassed)
 
     def test_slow_source(self) -> None:
         """A sender that has nothing to send yet is not given up by itself, but by a receiver that waits in vain."""
