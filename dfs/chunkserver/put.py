@@ -13,6 +13,9 @@ of the same generation finds it.
 The order of the answer (S05): own replica durable, quorum durable, the rest durable or dropped,
 committed with metadata if we are the primary, answered.
 
+Our own disk has PATIENCE for each step too (S23).  A thread that hangs in the kernel cannot be stopped: the put
+fails, the children forget it, and the thread keeps the file until the disk answers or the process ends.
+
 Rejected: an unbounded buffer for slow children beyond the quorum (memory), and dropping
 them at once (every hiccup would cost a repair).
 """
@@ -31,7 +34,7 @@ from zope.interface import implementer
 from dfs.chunkserver.child import Child, Pool
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.tree import Tally, child_quorum, subtrees
-from dfs.protocol.errors import Cancelled, DeadlinePassed, DFSError, InternalError, QuorumFailed
+from dfs.protocol.errors import Cancelled, DeadlinePassed, DFSError, DiskFailed, InternalError, QuorumFailed
 from dfs.protocol.interfaces import Block, IBlockSink, IIncomingStream
 from dfs.protocol.messages import ChunkCommit, ChunkWritten, DurableReplica, HeldReplica, PutChunk
 from dfs.protocol.values import ChunkRef, Target
@@ -91,6 +94,8 @@ class Put:
         self._wake: Deferred[None] | None = None
         self._last_block = self._clock.seconds()
         self._enough_since: float | None = None
+        self._disk_since: float | None = None  # when the disk was given what it works on
+        self._disk_hangs = False
         self._held: HeldReplica | None = None
         groups = [request.targets[:1], *subtrees(request.targets)]
         self._tally = Tally(request.quorum, groups)
@@ -106,6 +111,11 @@ class Put:
         quorum = child_quorum(request.quorum, total, len(targets))
         below = evolve(request, quorum=quorum, commit=False)
         return Child(self._clock, self._around.pool, targets, below, self._flow)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the put is over but a thread of it still hangs in the disk."""
+        return self._disk_hangs and not self._idle
 
     # ---- the stream -------------------------------------------------------------------------------
 
@@ -172,17 +182,23 @@ class Put:
                     raise self._failure
                 batch = self._next_batch()
                 if self._end is not None and not self._queue:
+                    self._disk_since = self._clock.seconds()
                     return await self._writing.finish(batch, *self._end)
                 if batch:
+                    self._disk_since = self._clock.seconds()
                     await self._writing.append(batch)
+                    self._disk_since = None
                     self.buffered -= sum(block.length for block in batch)
                     self._flow()
                 else:
                     self._wake = Deferred()
                     await self._wake
         except Exception:
+            self._disk_since = self._clock.seconds()
             await self._writing.abort()
             raise
+        finally:
+            self._disk_since = None
 
     def _next_batch(self) -> list[Block]:
         batch: list[Block] = []
@@ -273,6 +289,11 @@ class Put:
         now = self._clock.seconds()
         if self._end is None and not self._paused and now - self._last_block > PATIENCE:
             self.fail(DeadlinePassed(f"{self._around.node} received nothing for {PATIENCE:g} s"))
+        if self._disk_since is not None and now - self._disk_since > PATIENCE:
+            self._disk_hangs = True
+            node = self._around.node
+            self.fail(DiskFailed(f"the disk of {node} did nothing for {PATIENCE:g} s", nodes=(node,)))
+            self._close()
         late = self._enough_since is not None and now - self._enough_since > GRACE
         for group, child in list(self._children.items()):
             stalled = now - child.since if child.paused or child.ended else 0.0
@@ -289,8 +310,8 @@ class Put:
         self._close()
 
     def _close(self) -> None:
-        """Fire ``finished`` once the answer is out and nobody runs."""
-        if self._timer is not None and self._answered and self._idle:
+        """Fire ``finished`` once the answer is out and nobody runs, or nobody but a thread that hangs."""
+        if self._timer is not None and self._answered and (self._idle or self._disk_hangs):
             self._timer.cancel()
             self._timer = None
             self.finished.callback(None)

@@ -32,6 +32,7 @@ class ChunkService:
     def __init__(self, around: Surroundings, keys: KeyRing, clock: ClusterClock, gets: Gets) -> None:
         self._around, self._keys, self._clock, self._gets = around, keys, clock, gets
         self._puts: set[Put] = set()
+        self._hanging: list[Put] = []
         self._verifies = 0
         self._draining = False
         self._drained: list[Deferred[None]] = []
@@ -51,6 +52,8 @@ class ChunkService:
 
     def _put_finished(self, put: Put) -> None:
         self._puts.discard(put)
+        if put.hangs:
+            self._hanging.append(put)
         self._tell_drained()
 
     def _tell_drained(self) -> None:
@@ -102,6 +105,9 @@ class ChunkService:
         if not 0 < request.limit <= MAX_CHUNK_SIZE or (request.length is not None and request.length > request.limit):
             raise BadRequest(f"a chunk has at most {MAX_CHUNK_SIZE} bytes, and no more than its limit")
         self._check_grant(connection, request)
+        self._hanging = [put for put in self._hanging if put.hangs]
+        if self._hanging:  # each more would keep a thread, a file and its buffers, without a bound
+            raise Busy(f"the disk of {node} does not answer", nodes=(node,))
         if len(self._puts) >= MOST_PUTS:
             raise Busy(f"{node} receives {MOST_PUTS} chunks already", nodes=(node,))
         self._around.store.check_writable()

@@ -16,6 +16,7 @@ from dfs.protocol import messages as m
 from dfs.protocol.errors import (
     BadRequest,
     DFSError,
+    DiskFailed,
     Forbidden,
     ReplicaCorrupt,
     ReplicaNotFound,
@@ -142,6 +143,14 @@ class JobTests(SynchronousTestCase):
         self.cluster.world.run_until(self.cluster.start(2).ready)
         self.cluster.world.run_until(lambda: self.cluster.servers[2].clock.known)
         self.assertEqual(self.order(m.JobKind.COPY, number=2).code, 0)
+
+    def test_target_hangs(self) -> None:
+        """A copy to a node whose disk hangs ends with an error and gives its place back (S12, S23)."""
+        self.cluster.world.hosts["chunk-2"].disk.slowness = 3600 / 0.0004
+        self.assertEqual(self.order(m.JobKind.COPY).code, DiskFailed.code)
+        jobs = self.cluster.servers[1]._jobs
+        assert jobs is not None
+        self.cluster.world.run_until(lambda: not jobs.active)
 
     def test_delete(self) -> None:
         """Garbage goes on metadata's signed word, and again is success; without it nothing goes (S15)."""

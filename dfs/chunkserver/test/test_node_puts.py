@@ -10,14 +10,16 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from dfs.chunkserver.layout import Layout
-from dfs.chunkserver.put import HIGH
+from dfs.chunkserver.put import HIGH, PATIENCE
 from dfs.chunkserver.test.fakes import blocks_of, content_of, sha256_of
 from dfs.chunkserver.test.world import CLUSTER, DATA, NOW_MS, Cluster, chunk
 from dfs.disk.errors import DiskFull
 from dfs.protocol import messages as m
 from dfs.protocol.errors import (
     BadRequest,
+    Busy,
     DFSError,
+    DiskFailed,
     Forbidden,
     NoSpace,
     QuorumFailed,
@@ -141,6 +143,19 @@ class PutTests(SynchronousTestCase):
         written = self.cluster.put(chunk(1), content_of(100), self.cluster.targets(1, 2, 3))
         self.assertEqual(written.dropped, ("chunk-3",))
         self.assertLess(self.cluster.world.clock.now - before, 8.0)
+
+    def test_hung_primary(self) -> None:
+        """A primary whose disk hangs fails the put with its own name, gives the slot back, and takes no more while
+        a thread hangs (S12, S23)."""
+        self.cluster.world.hosts["chunk-1"].disk.slowness = 3600 / 0.0004
+        before = self.cluster.world.clock.now
+        with self.assertRaises(DiskFailed) as caught:
+            self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1, 2, 3))
+        self.assertEqual(caught.exception.nodes, ("chunk-1",))
+        self.assertLess(self.cluster.world.clock.now - before, PATIENCE + 5.0)
+        self.assertEqual(self.cluster.servers[1].service.streams, 0)
+        with self.assertRaises(Busy):
+            self.cluster.put(chunk(2), CONTENT, self.cluster.targets(1, 2, 3))
 
     def test_stalled_child_bounds_memory(self) -> None:
         """A child that takes nothing: the sender is paused, what the primary holds stays within its bound, and the
