@@ -9,7 +9,8 @@ makes one look at *its* chunk; nobody walks all chunks.  The shell turns a wheel
 
 Rules, and what they are for:
 
-- strict priority: the chunk with fewest live copies goes first (S13); among equals, the one that waited longest;
+- strict priority: the chunk with fewest live copies goes first (S13); among equals, the one that waited longest; but a
+  chunk whose every source is busy stands in nobody's way (see dfs.metaserver.backlog);
 - what cannot be placed is *set aside* with its reason and stands in nobody's way (S13); when capacity changes it is
   looked at again (S14), and now and then anyway;
 - a chunk is looked at in the tables before it is planned, and again after each result: nothing is planned for a file
@@ -26,11 +27,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from itertools import islice
 
 from attrs import define, evolve, field, frozen
 
 from dfs.metaserver import placement
+from dfs.metaserver.backlog import Backlog, Tally
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.scanning import PAGE, SHORT_SCAN, Key, Reply, Request
 from dfs.protocol.values import NodeState
@@ -41,7 +42,8 @@ STREAMS_PER_NODE = 2
 JOB_SECONDS = 30.0  # a job's deadline, plus a second for each SLOWEST bytes
 SLOWEST = 1 << 20
 BACK_OFF = (1.0, 60.0)  # the first one, doubled by each failure, and the longest
-MAX_EXAMINED = 500  # chunks tried by one call of plan
+MAX_CANDIDATES = 1_000  # chunks looked at by one call of plan
+MAX_COMPARED = 20_000  # nodes compared by one call of plan: about 10 ms
 ASIDE_SECONDS = 60.0  # what was set aside is looked at again after that without any event
 
 
@@ -115,14 +117,14 @@ class Planner:
         self._nodes: dict[int, placement.NodeView] = {}
         self._scans: OrderedDict[int, bytes] = OrderedDict()
         self._looks: OrderedDict[Key, None] = OrderedDict()
-        self._backlog: dict[int, OrderedDict[Key, ChunkCopies]] = {}
-        self._class_of: dict[Key, int] = {}
+        self._backlog = Backlog(max_backlog)
         self._flights: dict[int, _Flight] = {}
         self._flying: dict[Key, int] = {}
         self._busy: dict[int, int] = {}
         self._failures: dict[Key, int] = {}
         self._waiting = _Waiting()
-        self._aside: OrderedDict[Key, tuple[str, ChunkCopies]] = OrderedDict()
+        self._aside: OrderedDict[Key, tuple[str, ChunkCopies, int]] = OrderedDict()
+        self._aside_tally = Tally()
         self._aside_since = 0.0
         self._scan_again = False
         self._pending: Request | None = None
@@ -203,7 +205,7 @@ class Planner:
         chunks = tuple(self._looks)[:PAGE]
         for key in chunks:
             del self._looks[key]
-        if self._scan_again and not self._scans and len(self._class_of) < self._max_backlog // 2:
+        if self._scan_again and not self._scans and len(self._backlog) < self._max_backlog // 2:
             self._scan_again = False
             self.start(tuple(self._nodes.values()))
         scan = next(iter(self._scans), None)
@@ -240,31 +242,22 @@ class Planner:
         if live == 0:
             self._set_aside(key, copies, "no live replica", now)
         elif key not in self._waiting.times:
-            self._enter(key, copies, live)
+            self._scan_again |= not self._backlog.put(key, copies, live)
 
     def _forget(self, key: Key) -> None:
-        self._aside.pop(key, None)
-        urgency = self._class_of.pop(key, None)
-        if urgency is not None:
-            del self._backlog[urgency][key]
-
-    def _enter(self, key: Key, copies: ChunkCopies, live: int) -> None:
-        if len(self._class_of) >= self._max_backlog:
-            self._scan_again = True
-            worst = max(urgency for urgency, items in self._backlog.items() if items)
-            if worst <= live:
-                return
-            evicted, _ = self._backlog[worst].popitem()
-            del self._class_of[evicted]
-        self._backlog.setdefault(live, OrderedDict())[key] = copies
-        self._class_of[key] = live
+        self._backlog.drop(key)
+        if key in self._aside:
+            _, copies, live = self._aside.pop(key)
+            self._aside_tally.count(copies, live, -1)
 
     def _set_aside(self, key: Key, copies: ChunkCopies, reason: str, now: float) -> None:
         if not self._aside:
             self._aside_since = now
-        self._aside[key] = (reason, copies)
+        live = len(self._live(copies))
+        self._aside[key] = (reason, copies, live)
+        self._aside_tally.count(copies, live)
         if len(self._aside) > self._max_backlog:
-            self._aside.popitem(last=False)
+            self._forget(next(iter(self._aside)))
             self._scan_again = True
 
     def _retry_aside(self) -> None:
@@ -272,6 +265,7 @@ class Planner:
         for key in self._aside:
             self._looks[key] = None
         self._aside.clear()
+        self._aside_tally = Tally()
 
     # ---- planning
 
@@ -283,59 +277,73 @@ class Planner:
             self._looks[key] = None
         if self._aside and now >= self._aside_since + ASIDE_SECONDS:
             self._retry_aside()
+        return self._begin(now, limit)
+
+    def _begin(self, now: float, limit: int) -> list[Copy]:
+        board = self._board()
+        idle = {number for number in board if self._spare(number)}
         copies: list[Copy] = []
-        for key, chunk in self._most_urgent():
-            if len(copies) >= limit or not self._has_idle():
+        if len(idle) < 2:  # without two nodes with a stream to spare no copy can begin
+            return copies
+        tries = max(8, MAX_COMPARED // len(board))
+        for key, chunk, counted in self._backlog.candidates(idle, max(4, MAX_CANDIDATES // len(idle))):
+            if len(copies) >= limit or len(idle) < 2 or not tries:
                 break
-            copy = self._try(key, chunk, now)
+            if idle.isdisjoint(chunk.nodes) or not self._is_short(key, chunk, counted, now):
+                continue
+            tries -= 1
+            copy = self._try(key, chunk, board, idle, now)
             if copy is not None:
                 copies.append(copy)
+                for node in (copy.source, copy.target):
+                    board[node] = evolve(board[node], streams=board[node].streams + 1)
+                    if not self._spare(node):
+                        idle.discard(node)
         return copies
 
-    def _most_urgent(self) -> list[tuple[Key, ChunkCopies]]:
-        ordered = (item for urgency in sorted(self._backlog) for item in self._backlog[urgency].items())
-        return list(islice(ordered, MAX_EXAMINED))
-
-    def _has_idle(self) -> bool:
-        """Two nodes with a stream to spare: without them no copy can begin."""
-        idle = (n for n, view in self._nodes.items() if view.state is not NodeState.DEAD and self._spare(n))
-        return next(idle, None) is not None and next(idle, None) is not None
+    def _board(self) -> dict[int, placement.NodeView]:
+        """The nodes that are not dead, by number, with the streams that were begun."""
+        nodes, busy = self._nodes, self._busy
+        return {
+            number: evolve(nodes[number], streams=nodes[number].streams + busy[number])
+            if busy.get(number) else nodes[number]
+            for number in sorted(nodes)
+            if nodes[number].state is not NodeState.DEAD
+        }  # fmt: skip
 
     def _spare(self, node: int) -> bool:
         return self._busy.get(node, 0) < self._streams
 
-    def _try(self, key: Key, chunk: ChunkCopies, now: float) -> Copy | None:
+    def _is_short(self, key: Key, chunk: ChunkCopies, counted: int, now: float) -> bool:
+        """Whether the chunk is to be tried now: nodes went and came since it was looked at."""
+        live = len(self._live(chunk))
+        if live == counted:
+            return True
+        self._judge(key, chunk, now)
+        return False
+
+    def _try(
+        self, key: Key, chunk: ChunkCopies, board: dict[int, placement.NodeView], idle: set[int], now: float
+    ) -> Copy | None:
         """A copy of the chunk, None where it must wait; set aside where no node could take it even if idle."""
         live = self._live(chunk)
-        if len(live) >= chunk.wanted:  # a node came back
-            self._forget(key)
-            return None
-        if not live:
-            self._forget(key)
-            self._set_aside(key, chunk, "no live replica", now)
-            return None
-        ideal = self._place(chunk, live, _first)
+        ideal = self._place(chunk, live, list(board.values()), _first)
         if ideal is None:
             self._forget(key)
             self._set_aside(key, chunk, "no node without a replica has room", now)
             return None
-        target = self._place(chunk, live, self._draw, idle_only=True)
+        target = self._place(chunk, live, [board[number] for number in sorted(idle)], self._draw)
         if target is None or self._merit(target, live) > self._merit(ideal, live):
             return None  # better to wait for a stream than to put two into one rack (S20)
-        sources = [node for node in live if self._spare(node) and node != target]
+        sources = [node for node in live if node in idle and node != target]
         if not sources:
             return None
         source = min(sources, key=lambda node: (self._nodes[node].state, self._busy.get(node, 0), node))
         return self._fly(key, Copy(self._next_job, source, target, chunk), now)
 
     def _place(
-        self, chunk: ChunkCopies, live: list[int], draw: Callable[[], float], idle_only: bool = False
+        self, chunk: ChunkCopies, live: list[int], views: list[placement.NodeView], draw: Callable[[], float]
     ) -> int | None:
-        views = [
-            evolve(view, streams=view.streams + self._busy.get(number, 0))
-            for number, view in self._nodes.items()
-            if not idle_only or self._spare(number)
-        ]
         racks = [self._nodes[node].rack for node in live]
         found = placement.place(placement.VERSION, views, 1, chunk.nodes, draw, racks, chunk.length)
         return found[0] if found else None
@@ -357,16 +365,17 @@ class Planner:
     # ---- for status
 
     def debt(self) -> Debt:
-        """What is short: backlog, flights, set aside.  Chunks of scans that still run are not counted yet."""
-        chunks = [chunk for items in self._backlog.values() for chunk in items.values()]
-        chunks += [flight.copy.chunk for flight in self._flights.values()]
-        chunks += [chunk for _, chunk in self._aside.values()]
-        live = [len(self._live(chunk)) for chunk in chunks]
+        """What is short: backlog, flights, set aside; each chunk as it was when it was last looked at.  Chunks of scans
+        that still run are not counted yet."""
+        flying = Tally()
+        for flight in self._flights.values():
+            flying.count(flight.copy.chunk, len(self._live(flight.copy.chunk)))
+        tallies = (self._backlog.tally, flying, self._aside_tally)
         return Debt(
-            chunks=len(chunks),
-            bytes=sum(chunk.length * (chunk.wanted - n) for chunk, n in zip(chunks, live, strict=True)),
-            single=live.count(1),
-            lost=live.count(0),
+            chunks=sum(tally.chunks for tally in tallies),
+            bytes=sum(tally.bytes for tally in tallies),
+            single=sum(tally.single for tally in tallies),
+            lost=sum(tally.lost for tally in tallies),
             aside=len(self._aside),
             scanning=bool(self._scans or self._looks),
         )

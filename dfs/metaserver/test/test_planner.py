@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.metaserver import commands, scanning
+from dfs.metaserver import commands, placement, scanning
 from dfs.metaserver.placement import NodeView
-from dfs.metaserver.planner import ASIDE_SECONDS, JOB_SECONDS, Copy, Planner
+from dfs.metaserver.planner import ASIDE_SECONDS, JOB_SECONDS, MAX_COMPARED, Copy, Planner
+from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.test.bench import Bench, sha
 from dfs.protocol.messages import ChunkCommit, DurableReplica
 from dfs.protocol.values import FileId, Generation, NodeNumber, NodeState
@@ -107,8 +109,8 @@ class PlannerTests(SynchronousTestCase):
         """Chunks with one live copy go before those with two, however long those waited (S13)."""
         self.bench.store_file("two", 30, (1, 2, 3))
         granted = self.bench.create("one", 2, (1, 4), replication=2)
-        for placement in granted.placements:
-            self.bench.write(granted, placement, (1, 4))
+        for placed in granted.placements:
+            self.bench.write(granted, placed, (1, 4))
         self.begin(*map(view, range(1, 6)))
         self.planner.node(view(1, NodeState.DEAD))
         order = []
@@ -249,7 +251,7 @@ class PlannerTests(SynchronousTestCase):
         self.planner.node(view(1, NodeState.DEAD))
         first = self.turn()
         self.assertEqual({len(copy.chunk.nodes) for copy in first[:2]}, {2})
-        self.assertLessEqual(len(self.planner._class_of), 4)
+        self.assertLessEqual(len(self.planner._backlog), 4)
         for copy in first:
             self.done(copy)
         for step in range(40):
@@ -284,3 +286,64 @@ class PlannerTests(SynchronousTestCase):
         self.begin(*(view(n, rack=rack) for n, rack in racks.items()))
         self.planner.node(view(1, NodeState.DEAD, rack="r1"))
         self.assertEqual([copy.target for copy in self.turn()], [5, 5])
+
+
+class PaceTests(SynchronousTestCase):
+    """Chunks are told to the planner as looked at; no tables are needed."""
+
+    def setUp(self) -> None:
+        self.planner = Planner(random.Random(1).random, 1 << 32)
+        for number in range(1, 9):
+            self.planner.node(view(number))
+
+    def found(self, file_id: int, count: int, nodes: tuple[int, ...]) -> None:
+        """``count`` chunks of the file have live copies on ``nodes``."""
+        for index in range(count):
+            chunk = ChunkCopies(file_id, index, 1, 1 << 20, b"s" * 32, nodes, 3)
+            request = scanning.Request(None, b"", ((file_id, index),))
+            self.planner.receive(scanning.Reply(request, None, (((file_id, index), chunk),)), 0.0)
+
+    def test_busy_source_holds_up_nobody(self) -> None:
+        """However many urgent chunks wait for one busy source, idle sources are given work at once (S13, S23)."""
+        self.found(1, 2_000, (1,))
+        self.found(2, 50, (2, 3))
+        copies = self.planner.plan(0.0)
+        self.assertEqual([copy.source for copy in copies[:2]], [1, 1])
+        self.assertEqual({copy.chunk.file_id for copy in copies[2:]}, {2})
+        self.assertGreaterEqual(len(copies), 5)
+
+    def test_nothing_idle_costs_nothing(self) -> None:
+        """While every source is busy no node is compared, and while targets are busy only a bounded number is (R61)."""
+        compared: list[int] = []
+        place = placement.place
+
+        def counted(version: int, nodes: list[NodeView], *rest: Any) -> tuple[int, ...]:
+            compared.append(len(nodes))
+            return place(version, nodes, *rest)
+
+        self.patch(placement, "place", counted)
+        self.found(1, 600, (1,))
+        self.planner.plan(0.0)
+        compared.clear()
+        self.assertEqual(self.planner.plan(0.1), [])
+        self.assertEqual(compared, [])
+        for number in range(9, 201):
+            self.planner.node(view(number, free=0))
+        self.found(2, 600, (2,))
+        self.planner.plan(0.2)
+        self.assertLess(sum(compared), 2 * MAX_COMPARED + 64 * 200)
+
+    def test_debt_is_summed_as_it_goes(self) -> None:
+        """What is short is the same sum whether it waits, flies, is set aside or was healed."""
+        self.found(1, 10, (1,))
+        self.found(2, 5, (2, 3))
+        self.found(3, 2, ())
+        before = self.planner.debt()
+        self.assertEqual((before.chunks, before.single, before.lost, before.aside), (17, 10, 2, 2))
+        self.assertEqual(before.bytes, (10 * 2 + 5 + 2 * 3) << 20)
+        self.assertTrue(self.planner.plan(0.0))
+        self.assertEqual(self.planner.debt(), before)
+        for file_id, count in ((1, 10), (2, 5), (3, 2)):
+            self.found(file_id, count, (4, 5, 6))
+        flying = len(self.planner._flights)
+        self.assertEqual(self.planner.debt().chunks, flying)
