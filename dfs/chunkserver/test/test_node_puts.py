@@ -153,7 +153,9 @@ class PutTests(SynchronousTestCase):
             self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1, 2, 3))
         self.assertEqual(caught.exception.nodes, ("chunk-1",))
         self.assertLess(self.cluster.world.clock.now - before, PATIENCE + 5.0)
-        self.assertEqual(self.cluster.servers[1].service.streams, 0)
+        service = self.cluster.servers[1].service
+        assert service is not None
+        self.assertEqual(service.streams, 0)
         with self.assertRaises(Busy):
             self.cluster.put(chunk(2), CONTENT, self.cluster.targets(1, 2, 3))
 
