@@ -21,7 +21,7 @@ from attrs import frozen
 from crc32c import crc32c
 
 from dfs.chunkserver.errors import RefusedStart
-from dfs.chunkserver.layout import chunk_folders
+from dfs.chunkserver.layout import HEX, chunk_folders
 from dfs.chunkserver.numbers import format_numbers
 from dfs.disk.errors import DiskError, DiskFull, Locked, ReadOnly
 from dfs.disk.interfaces import IDisk, IDiskLock
@@ -140,6 +140,8 @@ def _format(disk: IDisk, root: str, identity: FolderIdentity) -> FolderIdentity:
     for folder in chunk_folders(root):
         disk.make_folders(folder)
     disk.make_folders(f"{root}/quarantine")
+    for folder in _parents(root):  # a format cut short may have made them and not have synced what names them
+        disk.sync_folder(folder)
     format_numbers(disk, f"{root}/numbers")
     file = disk.open(f"{root}/identity.tmp", create=True)
     try:
@@ -151,3 +153,9 @@ def _format(disk: IDisk, root: str, identity: FolderIdentity) -> FolderIdentity:
     disk.rename(f"{root}/identity.tmp", f"{root}/identity")
     disk.sync_folder(root)
     return identity
+
+
+def _parents(root: str) -> list[str]:
+    """Every folder that holds a name which the replicas' 256 folders depend on, the one above ``root`` included."""
+    above = root.rpartition("/")[0] or ("/" if root.startswith("/") else ".")
+    return [above, root, f"{root}/chunks", *(f"{root}/chunks/{digit}" for digit in HEX)]

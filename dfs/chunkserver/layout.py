@@ -5,6 +5,7 @@
     DATA/identity                                    who this folder belongs to
     DATA/lock                                        held by the one process that uses it
     DATA/numbers                                     the reservation of add and remove numbers
+    DATA/sync-failed.<boot>                          left by a failed sync; a start refuses until the next reboot
     DATA/chunks/a/b/<chunk id hex>.<generation>.chunk    a replica; a, b: first two hex digits of the chunk id
     DATA/chunks/a/b/<...>.<generation>.<16 hex>.tmp      a write in progress
     DATA/quarantine/<name>.<reason>.<16 hex>         what was set aside, never deleted
@@ -45,6 +46,11 @@ class Layout:
     @property
     def numbers(self) -> str:
         return f"{self.root}/numbers"
+
+    @property
+    def sync_failed(self) -> str:
+        """The mark of a failed sync, but for the boot id behind it."""
+        return f"{self.root}/sync-failed."
 
     def folder(self, ref: ChunkRef) -> str:
         """The folder that a replica lives in."""

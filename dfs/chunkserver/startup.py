@@ -42,7 +42,9 @@ def list_names(disk: IDisk, folder: str) -> list[list[str]]:
 
 
 def scan(disk: IDisk, layout: Layout, folder: str, files: Sequence[str], entropy: Callable[[int], bytes]) -> Scanned:
-    """Examine files of one folder.  Raises DiskError only where the folder itself cannot be changed."""
+    """Examine files of one folder; the caller syncs it before anybody counts on a name in it.
+
+    Raises DiskError only where the folder itself cannot be changed."""
     replicas: list[HeldReplica] = []
     quarantined: list[tuple[str, str]] = []
     cleaned = 0
@@ -61,8 +63,6 @@ def scan(disk: IDisk, layout: Layout, folder: str, files: Sequence[str], entropy
         replicas.append(
             HeldReplica(footer.file_id, footer.index, footer.generation, footer.length, footer.sha256, footer.number)
         )
-    if cleaned:
-        disk.sync_folder(folder)
     return Scanned(tuple(replicas), cleaned, tuple(quarantined))
 
 

@@ -8,7 +8,8 @@ Invariants:
 - One publish or delete of one generation runs at a time, so a retry beside the
   first try ends with one file and one answer (S08).
 - After a failed sync nothing more is written, and the sync is never tried again:
-  the store keeps serving reads and says so (S31).
+  the store keeps serving reads and says so (S31), and leaves a mark that makes the next
+  start refuse until the machine was started anew (see suspicion).
 - A call on a thread is never cancelled, so a file is never used by two threads.
 """
 
@@ -23,7 +24,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from dfs.chunkserver import numbers as number_files
-from dfs.chunkserver import quarantine, reading, startup
+from dfs.chunkserver import quarantine, reading, startup, suspicion
 from dfs.chunkserver.errors import dfs_error
 from dfs.chunkserver.footer import Footer
 from dfs.chunkserver.index import ReplicaIndex
@@ -74,14 +75,14 @@ class ChunkStore:
     # ---- start ----------------------------------------------------------------------------------
 
     async def open(self) -> OpenReport:
-        """Validate every file and take the numbers up.  Raises DFSError when the disk fails."""
+        """Validate every file, make every name durable, and take the numbers up.  Raises DFSError when the disk
+        fails, RefusedStart where nobody but an operator can tell what is true."""
+        await self.run(suspicion.check, self._disk, self._layout)
+        await self._sync_folders(self._layout.root, self._layout.quarantine)
         cleaned = set_aside = 0
         highest = 0
         for folder in chunk_folders(self._layout.root):
-            for files in await self.run(startup.list_names, self._disk, folder):
-                found: startup.Scanned = await self.run(
-                    startup.scan, self._disk, self._layout, folder, files, self._runtime.entropy
-                )
+            for found in await self._scan(folder):
                 cleaned += found.cleaned
                 set_aside += len(found.quarantined)
                 for held in found.replicas:
@@ -99,6 +100,25 @@ class ChunkStore:
         self.quarantined = await self.run(quarantine.count, self._disk, self._layout)
         return OpenReport(len(self.index), cleaned, set_aside, self.quarantined)
 
+    async def _scan(self, folder: str) -> list[startup.Scanned]:
+        """What a folder holds, in slices; every name in it is durable when this returns.
+
+        The process before may have died between a rename and the sync of its folder: the name that we see may be
+        in the kernel's memory only, and a retry of its put would be answered from the index (S05, S09).
+        """
+        slices = await self.run(startup.list_names, self._disk, folder)
+        found = [
+            await self.run(startup.scan, self._disk, self._layout, folder, files, self._runtime.entropy)
+            for files in slices
+        ]
+        await self._sync_folders(folder)
+        return found
+
+    async def _sync_folders(self, *folders: str) -> None:
+        if self._rules.durable:
+            for folder in folders:
+                await self.run(self._disk.sync_folder, folder)
+
     # ---- threads --------------------------------------------------------------------------------
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
@@ -107,7 +127,7 @@ class ChunkStore:
 
     async def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         try:
-            return await self._runtime.threads.run(function, *arguments)
+            return await self._runtime.threads.run(self._guarded, function, arguments)
         except NotFound as error:
             raise ReplicaNotFound(f"{self._node} does not hold this replica", nodes=(self._node,)) from error
         except SyncFailed as error:
@@ -115,6 +135,14 @@ class ChunkStore:
             raise dfs_error(error, self._node) from error
         except DiskError as error:
             raise dfs_error(error, self._node) from error
+
+    def _guarded(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """On the thread: after a failed sync nobody may take for durable what the kernel still shows (S31)."""
+        try:
+            return function(*arguments)
+        except SyncFailed:
+            suspicion.leave(self._disk, self._layout)
+            raise
 
     def _fail(self, sentence: str) -> None:
         if not self.failure:
@@ -166,6 +194,7 @@ class ChunkStore:
             number = await self._numbers.take()
             try:
                 await self.run(writer.finish, blocks, length, sha256, number)
+                self.check_writable()  # a sync that failed beside ours may have been ours: errors are told once
                 held = HeldReplica(ref.file_id, ref.index, ref.generation, length, sha256, number)
                 self.index.add(held)
                 return held

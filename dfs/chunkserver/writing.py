@@ -188,11 +188,14 @@ class ChunkWriter:
 
 
 def remove(disk: IDisk, layout: Layout, ref: ChunkRef, durable: bool) -> bool:
-    """Unlink a replica and make that durable; False if it was absent.  Needs no free space (S21)."""
+    """Unlink a replica and make that durable; False if it was absent.  Needs no free space (S21).
+
+    The folder is synced in either case: who removed it before may have died before the sync."""
+    there = True
     try:
         disk.unlink(layout.path(ref))
     except NotFound:
-        return False
+        there = False
     if durable:
         disk.sync_folder(layout.folder(ref))
-    return True
+    return there

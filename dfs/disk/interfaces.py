@@ -110,5 +110,9 @@ class IDisk(Interface):
     def space(path: str) -> Space:
         """Total and free bytes of the file system that holds ``path``."""
 
+    def boot_id() -> str:
+        """Which start of the machine this is, for a file's name: what the kernel remembers, it forgot when this
+        changed.  "" where the system does not tell."""
+
     def lock(path: str) -> IDiskLock:
         """Take the exclusive lock file ``path`` (made if missing) without waiting.  Raises Locked."""

@@ -48,6 +48,9 @@ PIECES = os.sysconf("SC_IOV_MAX")
 """The most pieces that one pwritev takes."""
 
 KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE of linux/falloc.h
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+"""What Linux draws anew at each start of the machine."""
+
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
@@ -284,6 +287,13 @@ class RealDisk:
         with translated(path):
             found = os.statvfs(path)
         return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+    def boot_id(self) -> str:
+        try:
+            with open(BOOT_ID, encoding="ascii") as file:
+                return file.read(64).strip()
+        except OSError:
+            return ""
 
     def lock(self, path: str) -> RealLock:
         with translated(path):

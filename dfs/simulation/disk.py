@@ -369,6 +369,9 @@ class SimulatedDisk:
         self._find(path)
         return Space(self.capacity, max(0, self.capacity - self._used))
 
+    def boot_id(self) -> str:
+        return str(self.boot)
+
     def lock(self, path: str) -> SimulatedLock:
         if path in self.locks:
             raise Locked(path, "Resource temporarily unavailable", errno.EWOULDBLOCK)

@@ -91,6 +91,9 @@ class FaultyDisk:
         if operation in self.faults:
             raise self.faults[operation]
 
+    def boot_id(self) -> str:
+        return self._disk.boot_id()
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._disk, name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from random import Random
 
@@ -9,12 +10,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.identity import claim, open_folder
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.test.fakes import (
     CLUSTER,
     REF,
     RULES,
+    InlineThreads,
     blocks_of,
     content_of,
     fake_runtime,
@@ -24,6 +27,7 @@ from dfs.chunkserver.test.fakes import (
     sha256_of,
 )
 from dfs.disk.real import RealDisk
+from dfs.protocol.errors import DiskFailed
 from dfs.protocol.interfaces import Block
 from dfs.protocol.values import PIECE, ChunkRef, FileId, Generation
 from dfs.runtime.interfaces import ILane, IThreads
@@ -135,7 +139,7 @@ class CrashTests(SynchronousTestCase):
     def test_every_step_of_a_format(self) -> None:
         """A power cut at any operation of a format leaves a folder that the next start formats or opens (S09)."""
         seen: set[bool] = set()
-        for count in range(1, 700, 7):
+        for count in range(1, 1100, 14):
             disk = SimulatedDisk()
             disk.crash_at(count)
             try:
@@ -166,3 +170,102 @@ class RottenStreamTests(SynchronousTestCase):
             finish = writing.finish(blocks, len(CONTENT), sha256_of(CONTENT))
             failure = self.failureResultOf(Deferred.fromCoroutine(finish))
             self.assertIn(f"offset {offset // PIECE * PIECE}", str(failure.value))
+
+
+class KillThenCutTests(SynchronousTestCase):
+    """A process that is killed loses nothing, and the kernel shows the next one what a power cut takes away."""
+
+    def start(self, disk: SimulatedDisk, threads: IThreads | None = None) -> ChunkStore:
+        return self.successResultOf(Deferred.fromCoroutine(opened(fake_runtime(threads=threads), disk, ROOT)))
+
+    def killed(self, step: Callable[[ChunkStore], Awaitable[object]], before: bool) -> SimulatedDisk:
+        """A disk whose process was killed in the place of the first sync of a folder in ``step``.
+
+        :param before: OTHER is stored, durably, before.
+        """
+        disk, threads = SimulatedDisk(), DyingThreads()
+        store = self.start(disk, threads)
+        if before:
+            self.successResultOf(Deferred.fromCoroutine(put(store, OTHER, CONTENT)))
+
+        def die(path: str) -> None:
+            raise SimulatedCrash(path)
+
+        async def run() -> None:
+            await step(store)
+
+        patch = self.patch(disk, "sync_folder", die)
+        self.assertNoResult(Deferred.fromCoroutine(run()))
+        patch.restore()
+        self.assertTrue(threads.dead)
+        disk.end_process()
+        return disk
+
+    def test_put_again_after_a_kill(self) -> None:
+        """A put killed before its folder's sync, and answered when it is sent again, survives a power cut (S05)."""
+        for seed in range(20):
+            disk = self.killed(lambda store: put(store, REF, CONTENT), before=False)
+            store = self.start(disk)
+            self.assertIsNotNone(store.index.get(REF))
+            self.successResultOf(Deferred.fromCoroutine(put(store, REF, CONTENT)))
+            disk.crash(Random(seed))
+            self.assertIsNotNone(self.start(disk).index.get(REF), seed)
+
+    def test_delete_again_after_a_kill(self) -> None:
+        """A delete killed before its folder's sync, and answered when it is ordered again, does not come back with
+        a power cut (S15)."""
+        for seed in range(20):
+            disk = self.killed(lambda store: store.delete(OTHER), before=True)
+            unsynced = ChunkStore(fake_runtime(), disk, formatted(disk, ROOT), "chunk-1", RULES)  # open() would sync
+            self.successResultOf(Deferred.fromCoroutine(unsynced.delete(OTHER)))
+            disk.crash(Random(seed))
+            self.assertIsNone(self.start(disk).index.get(OTHER), seed)
+
+    def test_format_again_after_a_kill(self) -> None:
+        """What a store wrote into a folder whose format was killed and begun again is there after a power cut (S09)."""
+        for count in range(3, 1100, 60):
+            disk = SimulatedDisk()
+            disk.crash_at(count)
+            with contextlib.suppress(SimulatedCrash):
+                folder = open_folder(disk, ROOT, "chunk-1", CLUSTER)
+                claim(disk, folder, "chunk-1", CLUSTER, b"i" * 16)
+            disk.end_process()
+            self.successResultOf(Deferred.fromCoroutine(put(self.start(disk), REF, CONTENT)))
+            disk.crash(Random(count))
+            self.assertIsNotNone(self.start(disk).index.get(REF), count)
+
+    def test_failed_sync_refuses_the_next_start(self) -> None:
+        """After a failed sync of a folder no start vouches for what the kernel shows, until the machine was started
+        anew (S31)."""
+        disk = SimulatedDisk()
+        store = self.start(disk)
+        disk.inject("sync_folder", f"{ROOT}/chunks")
+        self.failureResultOf(Deferred.fromCoroutine(put(store, REF, CONTENT)), DiskFailed)
+        disk.end_process()
+        again = ChunkStore(fake_runtime(), disk, formatted(disk, ROOT), "chunk-1", RULES)
+        refused = self.failureResultOf(Deferred.fromCoroutine(again.open()), RefusedStart)
+        self.assertIn("reboot", str(refused.value))
+        disk.crash(Random(1))
+        self.start(disk)
+        self.assertEqual([name for name in disk.list_folder(ROOT) if name.startswith("sync-failed")], [])
+        self.flushLoggedErrors()
+
+    def test_failed_sync_beside_another(self) -> None:
+        """A put whose sync seemed to succeed while another's failed is not answered: the kernel tells an error only
+        once (S31)."""
+        disk, threads = SimulatedDisk(), InlineThreads()
+        store = self.start(disk, threads)
+        writings = [store.begin(ref, len(CONTENT), len(CONTENT)) for ref in (REF, OTHER)]
+        for writing in writings:
+            self.successResultOf(writing.append(blocks_of(CONTENT)))
+        threads.held = True
+        ends = [Deferred.fromCoroutine(each.finish([], len(CONTENT), sha256_of(CONTENT))) for each in writings]
+        threads.waiting.pop(0)()  # numbers are reserved
+        finishes = threads.waiting
+        self.assertEqual(len(finishes), 2)
+        disk.inject("sync", f"{ROOT}/chunks")
+        threads.release()
+        threads.release()  # the failed put removes what it wrote
+        for end in ends:
+            self.failureResultOf(end, DiskFailed)
+        self.flushLoggedErrors()

@@ -130,6 +130,9 @@ class MemoryDisk:
     def space(self, path: str) -> Space:
         return Space(1 << 30, 0 if self.full else 1 << 30)
 
+    def boot_id(self) -> str:
+        return "1"
+
     def lock(self, path: str) -> IDiskLock:
         return _Lock()
 
