@@ -109,7 +109,7 @@ class Standing:
         self.number = answer.node
         if answer.heartbeat_ms:
             self.interval = answer.heartbeat_ms / 1000
-        self.clock.observe(answer.cluster_time_ms, self.runtime.reactor.seconds())
+        self.clock.observe(answer.cluster_time_ms, self.runtime.reactor.seconds(), leads=True)
 
 
 class RegistrationRefused(Exception):
@@ -195,7 +195,7 @@ class Reporter:
         answer = await connection.call(beat, CALL_TIMEOUT)
         if not isinstance(answer, HeartbeatAnswer):
             raise Disconnected(f"metadata answered a beat with {type(answer).__name__}")
-        standing.clock.observe(answer.cluster_time_ms, self._clock.seconds())
+        standing.clock.observe(answer.cluster_time_ms, self._clock.seconds(), answer.leads)
         if answer.register:
             self._registered = False
             self._kicked = True

@@ -64,3 +64,7 @@ class ConsensusScenarios(ScenarioCase):
     def test_a_delete_during_an_upload(self) -> None:
         """Somebody ends an upload by its id while it runs: its writer is told, and its chunks go (S36)."""
         self.play("S36", "a delete during an upload")
+
+    def test_metadata_was_away(self) -> None:
+        """All metadata nodes are away for two hours; what they grant afterwards is good at once (S34)."""
+        self.play("S34", "metadata was away")

@@ -8,11 +8,13 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.chunkserver.clustertime import ClusterClock
+from dfs.chunkserver.clustertime import MAX_FREE_RUN_MS, ClusterClock
 from dfs.chunkserver.jobs import MOST_JOBS, Jobs
+from dfs.metaserver.granting import VALID_MS
 from dfs.protocol.errors import InternalError, NoSpace
 from dfs.protocol.messages import Job, JobKind, JobResult
-from dfs.protocol.values import FileId, Generation, NodeNumber
+from dfs.protocol.trust import KeyRing
+from dfs.protocol.values import FileId, Generation, GrantKind, NodeNumber
 
 
 def job(number: int, index: int = 0) -> Job:
@@ -86,14 +88,25 @@ class JobsTests(SynchronousTestCase):
 
 class ClusterClockTests(SynchronousTestCase):
     def test_never_goes_back(self) -> None:
-        """The estimate goes with our clock, jumps forward with metadata's, and never back (S34)."""
+        """The estimate goes with our clock, jumps forward with metadata's, and never back by the word of a node that
+        does not lead (S34)."""
         clock = ClusterClock()
         self.assertFalse(clock.known)
-        clock.observe(0, 1.0)
+        clock.observe(0, 1.0, leads=True)
         self.assertFalse(clock.known)
-        clock.observe(5000, 10.0)
+        clock.observe(5000, 10.0, leads=False)
         self.assertEqual(clock.now_ms(12.0), 7000)
-        clock.observe(6000, 12.0)
+        clock.observe(6000, 12.0, leads=False)
         self.assertEqual(clock.now_ms(12.0), 7000)
-        clock.observe(9000, 12.0)
+        clock.observe(9000, 12.0, leads=False)
         self.assertEqual(clock.now_ms(13.0), 10000)
+
+    def test_follows_the_leader(self) -> None:
+        """After two hours without metadata, whose time stood still, a new grant is good (S34)."""
+        clock, keys, ref = ClusterClock(), KeyRing(b"k" * 32, b"c" * 16), (FileId(1), 0, Generation(1))
+        clock.observe(9_000_000, 0.0, leads=True)
+        self.assertEqual(clock.now_ms(7200.0), 9_000_000 + MAX_FREE_RUN_MS)
+        clock.observe(9_000_005, 7200.0, leads=True)
+        grant = keys.sign(GrantKind.PUT, *ref, 9_000_005 + VALID_MS)
+        keys.check(grant, GrantKind.PUT, *ref, clock.now_ms(7200.0))
+        self.assertEqual(clock.now_ms(7200.0), 9_000_005)

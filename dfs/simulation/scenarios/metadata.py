@@ -1,4 +1,4 @@
-"""Operations whose answers are lost, followers that were away (S26, S32)."""
+"""Operations whose answers are lost, followers that were away (S26, S32, S34)."""
 
 from __future__ import annotations
 
@@ -95,6 +95,19 @@ async def follower_was_away(stage: Stage) -> None:
     check(boundary(away.program) > 30, "it caught up without a snapshot: the story shows nothing")
 
 
+async def metadata_was_away(stage: Stage) -> None:
+    """All metadata nodes are down for two hours while the chunk servers stay up: cluster time stood still, and what is
+    granted afterwards is good at once."""
+    await stage.put("before")
+    for node in stage.cluster.meta.values():
+        node.kill()
+    await stage.sleep(7200.0)
+    for node in stage.cluster.meta.values():
+        node.start()
+    await stage.leader()
+    await stage.put("after")
+
+
 def boundary(server: object) -> int:
     """The last compacted entry of a member's log."""
     core = core_of(server)  # type: ignore[arg-type]  # a MetaServer
@@ -106,5 +119,6 @@ SHORT_LOG = ClusterSettings(trailing_entries=10, sync_interval=0.5, segment_leng
 SCENARIOS = (
     Scenario("S26", "answers are lost", lost_answers),
     Scenario("S26", "connections break", connections_break),
+    Scenario("S34", "metadata was away", metadata_was_away),
     Scenario("S32", "a follower was away", follower_was_away, SHORT_LOG),
 )
