@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import DeferredList
 
-from dfs.client.errors import ChunkUnreadable, DFSError, FileExists, FileNotFound
+from dfs.client.errors import ChunkUnreadable, DFSError, FileExists, FileNotFound, LocalFileChanged
 from dfs.simulation.cluster import DATA, LOCAL, ClusterSettings
 from dfs.simulation.platter import paths, peek
 from dfs.simulation.scenarios.collection import uploads
@@ -46,6 +46,22 @@ async def killed_upload_resumes(stage: Stage) -> None:
     result = await client.files.upload(path, "two", chunk_size=CHUNK)
     check(result.resumed == 0, "chunks of the file as it was before were taken for its own")
     stage.stored["two"] = changed
+    await changed_behind_its_time(stage)
+
+
+async def changed_behind_its_time(stage: Stage) -> None:
+    """The local file changed while the upload was killed, and kept its size and time: that is noticed too."""
+    client, content = stage.client, stage.content(20 * CHUNK)
+    path = client.put_local(content, "three")
+    began = held(stage)
+    ending(client.run(client.files.upload(path, "three", chunk_size=CHUNK, parallel=2)))
+    await stage.until(lambda: held(stage) >= began + 3 * 6, 20.0, "a part is stored")
+    client.host.kill()
+    client.open()
+    client.host.disk.flip_bits(path, 0)
+    await client.enter()
+    await refused(client.files.upload(path, "three", chunk_size=CHUNK), LocalFileChanged)
+    check("three" not in await client.names(), "a mix of two files has the name")
 
 
 def held(stage: Stage) -> int:
@@ -59,10 +75,15 @@ async def killed_download_resumes(stage: Stage) -> None:
     client = stage.cluster.client()
     client.host.disk.make_folders(LOCAL)
     out = f"{LOCAL}/out"
-    for turn in range(4):
+    await client.enter()
+    began = stage.world.clock.now
+    await client.files.download("f", out, parallel=2)
+    whole = stage.world.clock.now - began
+    client.host.disk.unlink(out)
+    for turn in range(12):
         await client.enter()
         ending(client.run(client.files.download("f", out, parallel=2)))
-        await stage.sleep(0.002 + 0.004 * turn)
+        await stage.sleep(whole * stage.dice.between(0.2, 1.02))
         if turn % 2:
             client.host.kill()
         else:

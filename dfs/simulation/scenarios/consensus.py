@@ -102,6 +102,28 @@ async def all_metadata_killed(stage: Stage) -> None:
         await stage.check_readable()
 
 
+async def slow_follower_acknowledges(stage: Stage) -> None:
+    """A majority of the leader and a follower with a slow disk acknowledges, and both lose power at once; the leader
+    stays away: the slow follower and the one that was cut off have everything that was acknowledged."""
+    for turn in range(4):
+        leader = await stage.leader()
+        slow, cut = await stage.followers()
+        stage.world.partition(cut.name, leader.name)
+        stage.world.partition(cut.name, slow.name)
+        slow.host.disk.slowness = stage.dice.pick([30.0, 100.0, 300.0])
+        await stage.put(f"f{turn}", stage.dice.pick([0, 1000]))
+        slow.crash()
+        leader.crash()
+        slow.host.disk.slowness = 1.0
+        stage.world.heal()
+        await stage.sleep(1.0)
+        slow.start()
+        await stage.cluster.wait_ready()
+        await stage.check_readable()
+        leader.start()
+        await stage.sleep(2.0)
+
+
 async def restart_with_the_same_flags(stage: Stage) -> None:
     """Members restart with the flags that founded the cluster: a lone one founds nothing, together they go on."""
     await stage.put("f")
@@ -192,6 +214,7 @@ SCENARIOS = (
     Scenario("S25", "the leader is cut off", leader_is_cut_off),
     Scenario("S25", "a minority serves nothing", minority_is_told, ROOM),
     Scenario("S27", "all metadata servers die at once", all_metadata_killed),
+    Scenario("S27", "a slow follower acknowledges", slow_follower_acknowledges),
     Scenario("S28", "a restart with the founding flags", restart_with_the_same_flags),
     Scenario("S29", "leaders come and go", leaders_come_and_go),
     Scenario("S31", "a failed sync of a metadata server", failed_sync_of_a_metadata_server, expected=(DiskError,)),

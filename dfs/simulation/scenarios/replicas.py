@@ -9,7 +9,7 @@ from dfs.protocol.values import NodeState
 from dfs.simulation.cluster import DATA, ClusterSettings
 from dfs.simulation.inspection import chunk_server_states, store_of
 from dfs.simulation.platter import paths
-from dfs.simulation.stage import Scenario, Stage, check, outcome
+from dfs.simulation.stage import Scenario, Stage, check, ending, outcome
 
 AWAY = 900.0
 """Virtual seconds: thirty times the time-out; what would happen within an hour has happened by then."""
@@ -114,17 +114,37 @@ async def planned_restart(stage: Stage) -> None:
 
 
 async def acknowledged_is_durable(stage: Stage) -> None:
-    """The whole room loses power at the very moment of each acknowledgement: what was acknowledged is there."""
-    for number in range(4):
+    """The whole room loses power at the very moment of each acknowledgement, while some disks are slow: what was
+    acknowledged is there, on as many disks as the write quorum."""
+    for number in range(6):
+        for node in stage.cluster.chunks.values():
+            node.host.disk.slowness = stage.dice.pick([1.0, 100.0, 300.0])
         await stage.put(f"f{number}", stage.dice.pick([1, 65536, 200_000]))
         for node in stage.cluster.nodes.values():
             node.crash()
+            node.host.disk.slowness = 1.0
         await stage.sleep(0.5)
         stage.cluster.start()
         await stage.cluster.wait_ready()
         problem = stage.promise.replica_problem()
         check(not problem, problem)
         await stage.check_readable()
+
+
+async def below_the_quorum(stage: Stage) -> None:
+    """All chunk servers but one lose power in the middle of an upload: it is not acknowledged, its name does not
+    appear, and no chunk of it was committed on fewer disks than the write quorum."""
+    await stage.put("before")
+    upload = stage.client.run(stage.client.upload(stage.content(4_000_000), "too few"))
+    ends = ending(upload)
+    await stage.until(lambda: len(chunk_files(stage, "chunk-1")) > 8, 10.0, "an upload in progress")
+    for name in ("chunk-2", "chunk-3"):
+        stage.cluster.chunks[name].crash()
+    await stage.until(lambda: ends, 60.0, "the upload ends")
+    check(isinstance(ends[0], DFSError), f"one disk alone took an upload: {ends[0]}")
+    check(await stage.client.names() == ["before"], "its name appeared")
+    problem = stage.promise.replica_problem()
+    check(not problem, problem)
 
 
 async def inventories_beside_writes(stage: Stage) -> None:
@@ -238,6 +258,7 @@ SCENARIOS = (
     Scenario("S03", "a cut-off node comes back", cut_off_node_comes_back),
     Scenario("S04", "planned restart", planned_restart, FOUR),
     Scenario("S05", "power cut at each acknowledgement", acknowledged_is_durable),
+    Scenario("S05", "below the quorum", below_the_quorum, ClusterSettings(patience=8.0)),
     Scenario("S06", "inventories beside writes", inventories_beside_writes),
     Scenario("S06", "an old inventory", old_inventory),
     Scenario("S08", "a retry beside the first try", retry_beside_first_try, FOUR),
