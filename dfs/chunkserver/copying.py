@@ -20,7 +20,7 @@ from dfs.protocol.errors import BadRequest, DeadlinePassed, DFSError, Disconnect
 from dfs.protocol.interfaces import IConnection
 from dfs.protocol.messages import ChunkWritten, Job, JobKind, JobResult, PutChunk
 from dfs.protocol.trust import KeyRing
-from dfs.protocol.values import ChunkRef, GrantKind, NodeNumber
+from dfs.protocol.values import ChunkRef, GrantKind, NodeNumber, may_delete
 from dfs.runtime.interfaces import Runtime
 
 
@@ -93,6 +93,7 @@ class Worker:
             job.length,
             max(1, job.length),
             job.targets,
+            0,
             len(job.targets),
             False,
             job.grant,
@@ -116,17 +117,17 @@ class Worker:
     # ---- delete and verify --------------------------------------------------------------------------
 
     async def _delete(self, job: Job) -> int:
-        """Only garbage is deleted, and only on metadata's signed word that names what ended the file (S15)."""
+        """Only garbage is deleted, and only on metadata's signed word that names what ended the file (S15) and the last
+        generation that it may have; bytes of another history stay (S16)."""
         grant = job.grant
-        if grant is None or grant.evidence == 0:
-            raise Forbidden("a delete carries a grant that names what ended the file")
+        if grant is None or grant.evidence == 0 or grant.generation == 0:
+            raise Forbidden("a delete carries a grant that names what ended the file, and its last generation")
         now_ms = self._clock.now_ms(self._runtime.reactor.seconds())
         self._keys.check(grant, GrantKind.DELETE, job.file_id, job.index, job.generation, now_ms)
-        if job.generation:
-            return await self._store.delete(_ref(job))
         number = self._store.number
         for held in self._store.index.generations(job.file_id, job.index):
-            number = await self._store.delete(ChunkRef(held.file_id, held.index, held.generation))
+            if may_delete(grant.generation, held.generation):
+                number = await self._store.delete(ChunkRef(held.file_id, held.index, held.generation))
         return number
 
     async def _verify(self, job: Job) -> None:

@@ -1,7 +1,8 @@
 """Turns the collector's wheel: orders to delete, then the commands that forget what is gone (S15).
 
-In every order the grant is the evidence: it names the file and the log index of the entry that ended it.  Nothing but
-garbage is ever ordered to be deleted.
+In every order the grant is the evidence: it names the file, the log index of the entry that ended it, and the last
+generation that it can have: bytes of another history under the same file id are never meant (S16).  Nothing but garbage
+is ever ordered to be deleted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
 
 _GONE = (0, ReplicaNotFound.code)
-EVERY_GENERATION = Generation(0)
 
 
 class Collecting:
@@ -39,7 +39,11 @@ class Collecting:
             if not term.active:
                 return False
             collector.receive(reply, self._seams.seconds())
-        reachable = {number for number in self._seams.roster.numbers() if term.repair.is_reachable(number)}
+        reachable = {
+            number
+            for number in self._seams.roster.numbers()
+            if term.repair.is_reachable(number) and term.inventorying.may_delete(number)
+        }
         for order in collector.plan(self._seams.seconds(), reachable):
             self._order(order)
         for command in collector.commands():
@@ -52,12 +56,12 @@ class Collecting:
             kind=JobKind.DELETE,
             file_id=FileId(order.file_id),
             index=order.index,
-            generation=EVERY_GENERATION,
+            generation=Generation(order.bound),
             length=0,
             sha256=bytes(32),
             targets=(),
             grant=self._term.granter.grant(
-                GrantKind.DELETE, order.file_id, order.index, EVERY_GENERATION, order.evidence
+                GrantKind.DELETE, order.file_id, order.index, order.bound, order.evidence
             ),
         )
         self._term.orders.put(order.node, job, self._seams.seconds() + ORDER_SECONDS)

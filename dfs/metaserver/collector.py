@@ -2,10 +2,10 @@
 
 Leader-local, incremental and pure; the same wheel as the planner's.  For each garbage file, a page of chunk records
 at a time, each node that may hold bytes (recorded replicas, and targets of uncommitted generations) is ordered to
-delete every generation of the chunk, with the log index that ended the file as evidence.  When it reports that
-nothing is left there, CollectGarbage takes it off the record.  A dead node's part stays recorded; a slow sweep over
-the garbage finds it when the node is back.  Orders in flight have deadlines; what failed is ordered again by a later
-pass.
+delete the chunk's generations up to the last one issued, with the log index that ended the file as evidence.  When it
+reports that nothing is left there, CollectGarbage takes it off the record.  A dead node's part stays recorded; a slow
+sweep over the garbage finds it when the node is back.  Orders in flight have deadlines; what failed is ordered again by
+a later pass.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Page:
     file_id: int
     evidence: int
     chunks: tuple[tuple[int, tuple[int, ...]], ...]
+    bound: int  # the last generation issued by now: none of the file is above, for none is issued to it any more
     after: int | None  # the index where the next page begins, None at the end
 
 
@@ -63,20 +64,23 @@ def answer(store: IKeyValueStore, request: Request) -> Reply:
 def _page(store: IKeyValueStore, file_id: int, first: int) -> Page:
     record = queries.garbage(store, file_id)
     if record is None:
-        return Page(file_id, 0, (), None)
+        return Page(file_id, 0, (), 0, None)
     rows = queries.chunks_page(store, file_id, first, PAGE)
     chunks = tuple((index, chunk.nodes + chunk.tried) for index, chunk in rows)
-    return Page(file_id, record.ended, chunks, rows[-1][0] + 1 if len(rows) == PAGE else None)
+    head = queries.head(store)
+    bound = head.generation if head is not None else 0
+    return Page(file_id, record.ended, chunks, bound, rows[-1][0] + 1 if len(rows) == PAGE else None)
 
 
 @frozen
 class Delete:
-    """Order ``node`` to delete every generation of the chunk; ``evidence`` goes into the grant."""
+    """Order ``node`` to delete the chunk's generations up to ``bound``; that and ``evidence`` go into the grant."""
 
     job: int
     node: int
     file_id: int
     index: int
+    bound: int
     evidence: int
 
 
@@ -86,6 +90,7 @@ class _Work:
 
     first: int = 0
     evidence: int = 0
+    bound: int = 0
     is_read: bool = False
     after: int | None = None
     to_order: list[tuple[int, int]] = field(factory=list)  # (index, node)
@@ -144,6 +149,7 @@ class Collector:
                 del self._work[page.file_id]
                 continue
             work.is_read, work.evidence, work.after = True, page.evidence, page.after
+            work.bound = page.bound
             work.to_order = [(index, node) for index, nodes in page.chunks for node in nodes]
             work.is_empty = not page.chunks and work.first == 0
 
@@ -161,7 +167,8 @@ class Collector:
                 if len(orders) >= limit or self._busy.get(node, 0) >= ORDERS_PER_NODE:
                     kept.append((index, node))
                     continue
-                orders.append(self._order(work, Delete(self._next_job, node, file_id, index, work.evidence), now))
+                order = Delete(self._next_job, node, file_id, index, work.bound, work.evidence)
+                orders.append(self._order(work, order, now))
             work.to_order = kept
             self._advance(file_id, work)
         return orders

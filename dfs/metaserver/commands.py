@@ -211,6 +211,15 @@ class RaiseIncarnation:
     incarnation: int
 
 
+@frozen
+class BeginHistory:
+    """A cluster's first command: chance decides what its file ids and generations begin with, so that they are not
+    those of an older history of the same key whose metadata was lost (S16)."""
+
+    incarnation: int
+    history: int
+
+
 Command = (
     CreateUpload
     | ResumeUpload
@@ -230,6 +239,7 @@ Command = (
     | AdvanceTime
     | CollectGarbage
     | RaiseIncarnation
+    | BeginHistory
 )
 
 operation_fields = Fields(Operation, ("session", ID16), ("sequence", U64), ("floor", U64))
@@ -313,6 +323,7 @@ BY_CODE: dict[int, Codec[Any]] = {
     16: Codec(AdvanceTime, 1),
     17: Codec(CollectGarbage, 1, ("file_id", U64), ("freed", Many(freed_fields, MAX_COMMITS))),
     18: Codec(RaiseIncarnation, 1, ("incarnation", U16)),
+    19: Codec(BeginHistory, 1, ("incarnation", U16), ("history", U32)),
 }
 CODE_OF = {codec.cls: code for code, codec in BY_CODE.items()}
 

@@ -2,7 +2,8 @@
 
 An inventory "as of n" proves absence only of what was recorded under a number at or below n (S06).  What is held and
 not recorded is added where it is the committed generation, length and SHA-256; of an ended file, so that it is
-deleted; what metadata does not know at all is counted and left alone (S16).
+deleted; what metadata does not know at all, and what another history stored under a file id of this one, is counted and
+left alone (S16).  What this history has not issued yet proves that metadata was put back to an older state.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dfs.metaserver import queries, tables
 from dfs.metaserver.commands import Lost
 from dfs.metaserver.records import replica_codec
 from dfs.protocol.messages import ChunkCommit, DurableReplica, HeldReplica, Inventory
-from dfs.protocol.values import NodeNumber
+from dfs.protocol.values import HISTORY_SHIFT, Generation, NodeNumber
 
 MAX_COMPARED = 1000  # records looked at by one call
 
@@ -22,11 +23,13 @@ MAX_COMPARED = 1000  # records looked at by one call
 @frozen
 class Differences:
     """``missing`` goes into RemoveReplicas(node, as_of=inventory.number), ``found`` into AddReplicas, both at most
-    256 a command.  ``after`` is where the next call goes on, None at the end of the page."""
+    256 a command.  ``future`` counts what is of this history and was never issued.  ``after`` is where the next call
+    goes on, None at the end of the page."""
 
     missing: tuple[Lost, ...]
     found: tuple[ChunkCommit, ...]
     unknown: int
+    future: int
     after: bytes | None
 
 
@@ -51,8 +54,16 @@ def compare(store: IKeyValueStore, inventory: Inventory, after: bytes | None = N
         for (file_id, index), number in recorded.items()
         if number <= inventory.number and not _holds(store, file_id, index, held.get((file_id, index), ()))
     )
-    found, unknown = _found(store, inventory.node, recorded, held)
-    return Differences(missing, found, unknown, None if end == inventory.upto else end)
+    head = queries.head(store)
+    issued = Generation(head.generation if head is not None else 0)
+    found, unknown = _found(store, inventory.node, recorded, held, issued)
+    future = sum(_is_of_the_future(issued, each.generation) for replicas in held.values() for each in replicas)
+    return Differences(missing, found, unknown, future, None if end == inventory.upto else end)
+
+
+def _is_of_the_future(issued: Generation, generation: Generation) -> bool:
+    """A leader has applied every entry that issued a generation before anybody could write it."""
+    return generation > issued and generation >> HISTORY_SHIFT == issued >> HISTORY_SHIFT
 
 
 def _holds(store: IKeyValueStore, file_id: int, index: int, held: list[HeldReplica] | tuple[()]) -> bool:
@@ -68,6 +79,7 @@ def _found(
     node: int,
     recorded: dict[tuple[int, int], int],
     held: dict[tuple[int, int], list[HeldReplica]],
+    issued: Generation,
 ) -> tuple[tuple[ChunkCommit, ...], int]:
     found, unknown = [], 0
     for (file_id, index), replicas in held.items():
@@ -77,6 +89,9 @@ def _found(
             continue
         ended = queries.upload(store, file_id) is None and queries.copies(store, file_id, index) is None
         for each in replicas:
+            if each.generation >> HISTORY_SHIFT != issued >> HISTORY_SHIFT:
+                unknown += 1
+                continue
             same = chunk.committed and (each.generation, each.sha256) == (chunk.generation, chunk.sha256)
             newer = each.number > recorded.get((file_id, index), 0)
             unlisted = ended and node not in chunk.nodes + chunk.tried

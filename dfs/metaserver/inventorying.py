@@ -2,6 +2,10 @@
 
 Each node is asked once in each leadership when its process is new to this leader, and again now and then.  What is
 missing is struck off only under the very number that was recorded; what is held and unknown is counted and left alone.
+
+No order to delete goes to a node before this leader has seen its whole inventory, and none to any node once one of them
+holds what this history never issued: then metadata was put back to an older state, and its file ids may mean the bytes
+of files that it has forgotten (S16).
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import define
+from twisted.logger import Logger
 
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import MAX_COMMITS, AddReplicas, RemoveReplicas
@@ -18,6 +23,8 @@ from dfs.protocol.messages import Inventory, InventoryTaken
 
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
+
+_log = Logger()
 
 AT_ONCE = 4  # nodes that send one at a time
 GIVE_UP = 120.0  # seconds without a page: its turn is over
@@ -32,6 +39,9 @@ class _Turn:
     unknown: int = 0
 
 
+FUTURE_ALARM = "replicas from the future"
+
+
 class Inventorying:
     """:param term: the leadership that it belongs to."""
 
@@ -40,16 +50,25 @@ class Inventorying:
         self._seams = term.seams
         self._due: dict[int, float] = {}
         self._turns: dict[int, _Turn] = {}
+        self._seen: set[int] = set()
+        self._is_behind = False
+        self._seams.alarms.clear(FUTURE_ALARM)  # of a former leadership of ours; it is found again where it still holds
 
     def wanted(self, node: int) -> None:
         """The node may hold other replicas than recorded: its turn comes soon."""
         self._due[node] = 0.0
+        self._seen.discard(node)
+
+    def may_delete(self, node: int) -> bool:
+        """Whether orders to delete may go to the node."""
+        return node in self._seen and not self._is_behind
 
     def ask(self, node: int) -> bool:
         """Whether the answer to this beat asks for a full inventory."""
         now = self._seams.seconds()
         for other in [other for other, turn in self._turns.items() if now - turn.heard >= GIVE_UP]:
             del self._turns[other]
+            self._due[other] = now
         if node in self._turns or now < self._due.get(node, 0.0) or len(self._turns) >= AT_ONCE:
             return False
         self._turns[node] = _Turn(now)
@@ -69,16 +88,35 @@ class Inventorying:
             for first in range(0, len(found.found), MAX_COMMITS):
                 added += (await self._propose(AddReplicas(found.found[first : first + MAX_COMMITS]))).count
             unknown += found.unknown
+            if found.future:
+                self._behind(page.node, found.future)
             after = found.after
             if after is None:
                 break
         self._note(page, unknown)
+        if page.upto == LAST_PLACE:
+            self._seen.add(page.node)
         return InventoryTaken(unknown, missing, added)
 
     async def _propose(self, command: RemoveReplicas | AddReplicas) -> Changed:
         changed = await self._seams.proposer.propose(command, Changed)
         self._term.check()
         return changed
+
+    def _name(self, node: int) -> str:
+        entry = self._seams.roster.entry(node)
+        return entry.record.name if entry is not None else str(node)
+
+    def _behind(self, node: int, count: int) -> None:
+        """Until this leadership ends nothing is deleted, whatever else is found."""
+        sentence = (
+            f"{self._name(node)} holds {count} replicas that metadata has not issued yet: metadata was put back to an "
+            "older state; nothing is deleted"
+        )
+        if not self._is_behind:
+            _log.critical("{sentence}", sentence=sentence)
+        self._is_behind = True
+        self._seams.alarms.set(FUTURE_ALARM, sentence)
 
     def _note(self, page: Inventory, unknown: int) -> None:
         turn = self._turns.setdefault(page.node, _Turn(0.0))
@@ -87,8 +125,7 @@ class Inventorying:
         if page.upto != LAST_PLACE:
             return
         del self._turns[page.node]
-        entry = self._seams.roster.entry(page.node)
-        name = entry.record.name if entry is not None else str(page.node)
+        name = self._name(page.node)
         key = f"unknown replicas {page.node}"
         if turn.unknown:
             self._seams.alarms.set(

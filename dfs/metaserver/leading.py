@@ -13,7 +13,8 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from dfs.metaserver import queries
+from dfs.metaserver import founding, queries
+from dfs.metaserver.answers import Changed
 from dfs.metaserver.clustertime import ClusterClock
 from dfs.metaserver.collecting import Collecting
 from dfs.metaserver.duty import Duty
@@ -91,6 +92,8 @@ class LeaderTerm:
         await look(self._forget_events)
         head = await look(queries.head)
         self.clock = ClusterClock(head.time_ms if head is not None else 0, self.seams.seconds())
+        if not await look(founding.is_begun):
+            await self.seams.proposer.propose(founding.draw(self.seams.runtime.entropy), Changed)
         await self._following.load_nodes()
         await self._load_uploads()
         self.repair.planner.start(self.repair.views())

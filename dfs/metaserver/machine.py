@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from dfs.kv.errors import StoreCorrupt
 from dfs.kv.interfaces import Batch, IKeyValueStore
-from dfs.metaserver import chunks, commands, files, garbage, nodes, tables, uploads
+from dfs.metaserver import chunks, commands, files, founding, garbage, nodes, tables, uploads
 from dfs.metaserver.answers import Changed, encode_answer
 from dfs.metaserver.overlay import Overlay
 from dfs.metaserver.packing import Malformed
@@ -61,11 +61,12 @@ RULES: dict[type[Any], Callable[[Transaction, Any], object]] = {
     commands.AdvanceTime: _advance,
     commands.CollectGarbage: garbage.collect,
     commands.RaiseIncarnation: nodes.raise_incarnation,
+    commands.BeginHistory: founding.begin,
 }
 
 
 def new_head(cluster_id: bytes) -> Head:
-    """Before the first entry.  The first incarnation is 1, so that no file id is 0."""
+    """Before the first entry.  BeginHistory draws the incarnation; it is never 0, so that no file id is."""
     return Head(
         cluster_id=cluster_id,
         index=0,

@@ -38,6 +38,16 @@ def file_digest(chunk_hashes: bytes) -> bytes:
     return hashlib.sha256(chunk_hashes).digest()
 
 
+HISTORY_SHIFT = 40
+"""The upper 24 bits of a generation name the history that issued it: drawn by chance when a cluster is founded."""
+
+
+def may_delete(bound: Generation, generation: Generation) -> bool:
+    """Whether an order to delete up to and including ``bound`` reaches a replica of ``generation``: never one of
+    another history, whose metadata was lost, nor one issued after the order (S16)."""
+    return generation <= bound and generation >> HISTORY_SHIFT == bound >> HISTORY_SHIFT
+
+
 @frozen(order=True)
 class ChunkRef:
     """One generation of one chunk: what every write, read, copy, delete and file on disk names."""

@@ -22,7 +22,7 @@ from dfs.protocol.errors import (
     ReplicaNotFound,
     Unavailable,
 )
-from dfs.protocol.values import BLOCK, PIECE, GrantKind, Purpose
+from dfs.protocol.values import BLOCK, HISTORY_SHIFT, PIECE, Generation, GrantKind, Purpose
 
 CONTENT = content_of(4 * BLOCK + 3 * PIECE + 17)
 
@@ -98,7 +98,7 @@ class JobTests(SynchronousTestCase):
         ref = chunk(1)
         targets = self.cluster.targets(2) if kind == m.JobKind.COPY else ()
         if grant is None and kind == m.JobKind.COPY:
-            grant = self.cluster.grant(ref, GrantKind.COPY)
+            grant = self.cluster.grant(ref, GrantKind.COPY, spread=Spread(targets, 1))
         before = len(self.cluster.meta.results)
         self.cluster.meta.jobs.append(
             m.Job(number, kind, ref.file_id, ref.index, ref.generation, len(CONTENT), sha256, targets, grant)
@@ -164,6 +164,24 @@ class JobTests(SynchronousTestCase):
         for number in (4, 5):
             self.assertEqual(self.order(m.JobKind.DELETE, grant=right, number=number).code, 0)
             self.assertFalse(self.cluster.holds(1, chunk(1)))
+
+    def test_delete_spares_other_histories(self) -> None:
+        """An order reaches the generations of its history up to its own: later ones and bytes that a former history
+        stored under the same file id and index stay, and an order for generation 0 is refused (S16)."""
+        bound = Generation((7 << HISTORY_SHIFT) + 5)
+        former = chunk(1)
+        early, late = evolve(former, generation=Generation(bound - 2)), evolve(former, generation=Generation(bound + 1))
+        for ref in (early, late):
+            self.cluster.put(ref, CONTENT, self.cluster.targets(1), quorum=1)
+        for number, generation in ((1, bound), (2, Generation(0))):
+            grant = self.cluster.grant(evolve(former, generation=generation), GrantKind.DELETE)
+            job = m.Job(
+                number, m.JobKind.DELETE, former.file_id, former.index, generation, 0, bytes(32), (), grant
+            )
+            self.cluster.meta.jobs.append(job)
+            self.cluster.world.run(2.0)
+        self.assertEqual([result.code for result in self.cluster.meta.results], [0, Forbidden.code])
+        self.assertEqual([self.cluster.holds(1, ref) for ref in (former, early, late)], [True, False, True])
 
     def test_verify(self) -> None:
         """A verify order finds rot (S11)."""

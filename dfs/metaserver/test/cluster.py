@@ -80,7 +80,7 @@ class Chunk:
         self.jobs: list[m.Job] = []
         self.results: dict[int, m.JobResult] = {}
         self.code = 0
-        self.held: tuple[m.HeldReplica, ...] | None = None  # None: it sends no inventory
+        self.held: tuple[m.HeldReplica, ...] | None = None  # None: its inventories prove nothing
         self.taken: list[m.InventoryTaken] = []
         self.refused: list[DFSError] = []
         self.leader: IConnection | None = None
@@ -151,8 +151,9 @@ class Chunk:
                 self._do(job)
         if answer.register:
             await self._register(connection)
-        if answer.inventory and self.held is not None:
-            await self.send_inventory(connection, self.number, self.held)
+        if answer.inventory:
+            number = 0 if self.held is None else self.number
+            await self.send_inventory(connection, number, self.held or ())
 
     def _do(self, job: m.Job) -> None:
         if job.job in self.results:

@@ -201,6 +201,32 @@ class HealthTests(SynchronousTestCase):
         self.assertIn("no record of", " ".join(cluster.status().alarms))
         self.assertEqual(self.jobs(cluster, m.JobKind.DELETE), [])
 
+    def test_replicas_from_the_future_stop_deletion(self) -> None:
+        """S16: where a node holds what this history never issued, metadata was put back: an alarm tells it, and from
+        then on nothing is deleted anywhere."""
+        cluster = self.cluster(3)
+        file = cluster.store("a")
+        machine = cluster.leader().server._machine
+        assert machine is not None
+        chunk = cluster.chunks[0]
+        later = m.HeldReplica(file.file_id, 9, Generation(machine.head.generation + 1), 10, bytes(32), 3)
+        cluster.world.run_until(_page(cluster, chunk.name, 0, (later,)))
+        cluster.done(m.DeleteFile(cluster.operation(), "a", None), m.FileInfo)
+        cluster.world.run(10.0)
+        self.assertEqual(self.jobs(cluster, m.JobKind.DELETE), [])
+        self.assertIn("put back to an older state", " ".join(cluster.status().alarms))
+        self.flushLoggedErrors()
+
+    def test_no_deletion_before_the_inventory(self) -> None:
+        """S16: a node is ordered to delete only once this leader has seen all that it holds."""
+        cluster = self.cluster(3)
+        term = cluster.leader().term
+        assert term is not None
+        node = cluster.chunks[0].node
+        cluster.world.run_until(lambda: term.inventorying.may_delete(node))
+        term.inventorying.wanted(node)
+        self.assertFalse(term.inventorying.may_delete(node))
+
     def test_followers_take_no_results(self) -> None:
         """Only the leader's answers carry jobs and say leads, whoever hears the beat."""
         cluster = self.cluster(3)

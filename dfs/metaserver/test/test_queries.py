@@ -9,7 +9,7 @@ from dfs.metaserver.commands import Lost
 from dfs.metaserver.test.bench import CHUNK, CLUSTER, Bench, sha
 from dfs.protocol.errors import BadRequest, FileNotFound
 from dfs.protocol.messages import HeldReplica, Inventory
-from dfs.protocol.values import FileId, Generation, NodeNumber, NodeState, chunk_id
+from dfs.protocol.values import HISTORY_SHIFT, FileId, Generation, NodeNumber, NodeState, chunk_id
 
 
 class QueryTests(SynchronousTestCase):
@@ -117,7 +117,7 @@ class InventoryTests(SynchronousTestCase):
     def test_all_is_well(self) -> None:
         """What is held as recorded makes no difference."""
         found = self.compare(3, *(self.held(index, index + 1) for index in range(3)))
-        self.assertEqual(found, inventories.Differences((), (), 0, None))
+        self.assertEqual(found, inventories.Differences((), (), 0, 0, None))
 
     def test_missing(self) -> None:
         """What is recorded and not held is missing, but only if its number is at or below the inventory's (S06)."""
@@ -130,6 +130,19 @@ class InventoryTests(SynchronousTestCase):
         found = self.compare(3, self.held(0, 1, 99), self.held(1, 2), self.held(2, 3))
         self.assertEqual(found.missing, (Lost(self.granted.file_id, 0, 1),))
         self.assertEqual(found.found, ())
+
+    def test_of_another_history(self) -> None:
+        """S16: what another history stored under a file id of ours is unknown, garbage or not; what ours never issued
+        shows that it was put back."""
+        issued = self.bench.machine.head.generation
+        foreign = self.held(0, 9, (5 << HISTORY_SHIFT) + 1)
+        found = self.compare(0, foreign, self.held(0, 9, issued + 1))
+        self.assertEqual((found.unknown, found.future), (1, 1))
+        self.bench.do(commands.AbortUpload(self.bench.operation(), self.granted.file_id, 1))
+        found = inventories.compare(
+            self.bench.machine.store, Inventory(NodeNumber(2), b"", 0, b"", tables.LAST_PLACE, (foreign,))
+        )
+        self.assertEqual((found.found, found.unknown, found.future), ((), 1, 0))
 
     def test_found(self) -> None:
         """What is held, matches and is not recorded is added; it may then be recorded (S03)."""
