@@ -5,34 +5,47 @@ Only the tail of each file is read: names, lengths and footers are compared here
 bytes when they are read, copied or verified.  What does not hold is moved to the
 quarantine with its reason (S10) and never outranks a good replica elsewhere; a
 left-over temporary file was never acknowledged and is removed (S09).
+
+Only bytes that were read are judged.  A file with a media error (EIO) stays where it is
+and is not listed, so that it is repaired from elsewhere and counts again when it can be
+read; any other error of the disk (no descriptors, no memory) ends the start, as does a
+footer of another cluster or of a newer program (S39): they tell of the machine or the
+operator, and would be the same for every file.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
 from dfs.chunkserver import layout as names
+from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.footer import BadFooter, Footer
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.quarantine import set_aside
 from dfs.chunkserver.reading import read_footer
-from dfs.disk.errors import DiskError, ReadOnly
+from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk
 from dfs.protocol.messages import HeldReplica
 
 SLICE = 256
 """Files examined by one call."""
 
+MOST_UNREADABLE = 8
+"""Files with media errors that a start puts up with; more tell of the disk, and the start is refused."""
+
 
 @frozen
 class Scanned:
-    """What one slice held: good replicas, temporary files removed, files set aside as (name, reason)."""
+    """What one slice held: good replicas, temporary files removed, files set aside as (name, reason), files left
+    alone that the disk could not read as (name, sentence)."""
 
     replicas: tuple[HeldReplica, ...]
     cleaned: int
     quarantined: tuple[tuple[str, str], ...]
+    unreadable: tuple[tuple[str, str], ...]
 
 
 def list_names(disk: IDisk, folder: str) -> list[list[str]]:
@@ -44,9 +57,11 @@ def list_names(disk: IDisk, folder: str) -> list[list[str]]:
 def scan(disk: IDisk, layout: Layout, folder: str, files: Sequence[str], entropy: Callable[[int], bytes]) -> Scanned:
     """Examine files of one folder; the caller syncs it before anybody counts on a name in it.
 
-    Raises DiskError only where the folder itself cannot be changed."""
+    Raises DiskError but for a media error, RefusedStart for a file that another cluster or a newer program wrote.
+    """
     replicas: list[HeldReplica] = []
     quarantined: list[tuple[str, str]] = []
+    unreadable: list[tuple[str, str]] = []
     cleaned = 0
     for name in files:
         path = f"{folder}/{name}"
@@ -60,28 +75,37 @@ def scan(disk: IDisk, layout: Layout, folder: str, files: Sequence[str], entropy
             set_aside(disk, layout, path, bad.reason, entropy(8))
             quarantined.append((name, bad.reason))
             continue
+        except DiskError as error:
+            if error.errno != errno.EIO:
+                raise
+            unreadable.append((name, error.reason))
+            continue
         replicas.append(
             HeldReplica(footer.file_id, footer.index, footer.generation, footer.length, footer.sha256, footer.number)
         )
-    return Scanned(tuple(replicas), cleaned, tuple(quarantined))
+    return Scanned(tuple(replicas), cleaned, tuple(quarantined), tuple(unreadable))
 
 
 def examine(disk: IDisk, layout: Layout, folder: str, name: str) -> Footer:
-    """The footer of a file that is what its name and folder say.  Raises BadFooter with the reason."""
+    """The footer of a file that is what its name and folder say.  Raises BadFooter with the reason, RefusedStart,
+    DiskError."""
     if not names.is_chunk(name):
         raise BadFooter("name", "this is no name of a replica")
+    path = f"{folder}/{name}"
+    file = disk.open(path, writable=False)
     try:
-        file = disk.open(f"{folder}/{name}", writable=False)
-        try:
-            footer = read_footer(file)
-        finally:
-            file.close()
-    except ReadOnly:
-        raise  # permissions of the whole folder, most likely: for the operator, not for the quarantine
-    except DiskError as error:
-        raise BadFooter("unreadable", str(error)) from error
+        footer = read_footer(file)
+    except BadFooter as bad:
+        if bad.reason == "version":
+            raise RefusedStart(f"{path}: {bad}; use the program that wrote it, or newer") from bad
+        raise
+    finally:
+        file.close()
     if footer.cluster != layout.cluster:
-        raise BadFooter("cluster", "the footer names another cluster")
-    if f"{folder}/{name}" != layout.path(footer.ref):
+        raise RefusedStart(
+            f"{path} is a replica of cluster {footer.cluster.hex()}, and the key is that of {layout.cluster.hex()}: "
+            "choose the folder, or the key file, of this cluster"
+        )
+    if path != layout.path(footer.ref):
         raise BadFooter("misnamed", "the footer names another chunk")
     return footer

@@ -25,7 +25,7 @@ from twisted.logger import Logger
 
 from dfs.chunkserver import numbers as number_files
 from dfs.chunkserver import quarantine, reading, startup, suspicion
-from dfs.chunkserver.errors import dfs_error
+from dfs.chunkserver.errors import RefusedStart, dfs_error
 from dfs.chunkserver.footer import Footer
 from dfs.chunkserver.index import ReplicaIndex
 from dfs.chunkserver.layout import Layout, chunk_folders
@@ -46,12 +46,14 @@ _log = Logger()
 
 @frozen
 class OpenReport:
-    """What a start found: good replicas, temporary files removed, files set aside now and in all."""
+    """What a start found: good replicas, temporary files removed, files set aside now and in all, files left alone
+    because the disk could not read them."""
 
     replicas: int
     cleaned: int
     set_aside: int
     quarantined: int
+    unreadable: int
 
 
 class ChunkStore:
@@ -79,8 +81,7 @@ class ChunkStore:
         fails, RefusedStart where nobody but an operator can tell what is true."""
         await self.run(suspicion.check, self._disk, self._layout)
         await self._sync_folders(self._layout.root, self._layout.quarantine)
-        cleaned = set_aside = 0
-        highest = 0
+        cleaned = set_aside = unreadable = highest = 0
         for folder in chunk_folders(self._layout.root):
             for found in await self._scan(folder):
                 cleaned += found.cleaned
@@ -90,6 +91,7 @@ class ChunkStore:
                     highest = max(highest, held.number)
                 for name, reason in found.quarantined:
                     _log.warn("{name} was set aside: {reason}", name=name, reason=reason)
+                unreadable += self._check_unreadable(found, unreadable)
         reserved: int | None = await self.run(number_files.read_reserved, self._disk, self._layout.numbers)
         if reserved is None:
             _log.warn("the file of numbers cannot be read: leaping over every number that was ever given")
@@ -98,7 +100,7 @@ class ChunkStore:
         line = number_files.first_line(reserved, highest)
         self._numbers = Numbers(self.run, self._disk, self._layout.numbers, line)
         self.quarantined = await self.run(quarantine.count, self._disk, self._layout)
-        return OpenReport(len(self.index), cleaned, set_aside, self.quarantined)
+        return OpenReport(len(self.index), cleaned, set_aside, self.quarantined, unreadable)
 
     async def _scan(self, folder: str) -> list[startup.Scanned]:
         """What a folder holds, in slices; every name in it is durable when this returns.
@@ -113,6 +115,18 @@ class ChunkStore:
         ]
         await self._sync_folders(folder)
         return found
+
+    def _check_unreadable(self, found: startup.Scanned, before: int) -> int:
+        """How many files of a slice the disk could not read.  Raises RefusedStart where they become too many."""
+        for name, reason in found.unreadable:
+            _log.error("{name} cannot be read and is left alone: {reason}", name=name, reason=reason)
+        if before + len(found.unreadable) > startup.MOST_UNREADABLE:
+            name, reason = found.unreadable[-1]
+            raise RefusedStart(
+                f"the disk of {self._layout.root} cannot read more than {startup.MOST_UNREADABLE} of its files "
+                f"({name}: {reason}): check the disk and its connection, then start again"
+            )
+        return len(found.unreadable)
 
     async def _sync_folders(self, *folders: str) -> None:
         if self._rules.durable:

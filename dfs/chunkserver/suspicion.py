@@ -3,8 +3,8 @@
 After a failed fsync the kernel may call its dirty pages clean, so that a later fsync succeeds though nothing was
 written (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020).  A process that started
 afterwards on the same kernel would find names that a power cut takes away, sync their folders "successfully", and
-vouch for them (S05, S31).  So the thread whose sync failed makes the file ``sync-failed.BOOT``, and a start that finds it
-refuses.
+vouch for them (S05, S31).  So the thread whose sync failed makes the file ``sync-failed.BOOT``, and a start that
+finds it refuses.
 
 BOOT says which start of the machine it is of: the danger lasts as long as the kernel's memory does.  So the mark is
 removed by the first start after a reboot, and need not be synced: if a power cut takes it away, it took the danger

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+
+from crc32c import crc32c
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.identity import open_folder
 from dfs.chunkserver.layout import Layout
-from dfs.chunkserver.store import ChunkStore
+from dfs.chunkserver.store import ChunkStore, OpenReport
 from dfs.chunkserver.test.fakes import (
     CLUSTER,
     REF,
@@ -278,11 +282,65 @@ class StartTests(StoreCase):
         self.assertEqual(self.left(), [])
 
     def test_foreign_cluster(self) -> None:
-        """A replica of another cluster in the right place is set aside."""
+        """A replica of another cluster in the right place refuses the start: nothing is moved (S28)."""
         self.put()
         other = ChunkStore(self.runtime, self.disk, Layout(self.root, b"another-cluster!"), "chunk-1", RULES)
-        report = self.successResultOf(Deferred.fromCoroutine(other.open()))
-        self.assertEqual((report.replicas, report.set_aside), (0, 1))
+        self.failureResultOf(Deferred.fromCoroutine(other.open()), RefusedStart)
+        self.assertEqual(self.left(), [self.layout.name(REF)])
+
+    def test_newer_footer(self) -> None:
+        """A replica that a newer program wrote refuses the start: nothing is moved (S39)."""
+        self.put()
+        path = self.layout.path(REF)
+        whole = self.slurp(path)
+        footer = bytearray(whole[len(CONTENT) : -4])
+        footer[0] = 2
+        self.spit(path, whole[: len(CONTENT)] + bytes(footer) + crc32c(bytes(footer)).to_bytes(4, "big"))
+        self.refused()
+        self.assertEqual(self.left(), [self.layout.name(REF)])
+
+    def test_error_of_the_moment_is_no_verdict(self) -> None:
+        """A start that runs out of descriptors is refused and moves nothing; the next one finds every replica (S10)."""
+        for index in range(10):
+            self.put(ChunkRef(FileId(1), index, Generation(1)))
+        self.fail_open(errno.EMFILE, 10)
+        self.failureResultOf(self.opening(), DiskFailed)
+        self.fail_open(errno.EMFILE, 0)
+        self.store = self.reopened()
+        self.assertEqual((len(self.store.index), self.store.quarantined), (10, 0))
+
+    def test_media_errors(self) -> None:
+        """A few files with media errors are left alone and not listed; many refuse the start; nothing is moved, and
+        all counts again when it can be read."""
+        for index in range(10):
+            self.put(ChunkRef(FileId(1), index, Generation(1)))
+        self.fail_open(errno.EIO, 8)
+        report = self.successResultOf(self.opening())
+        self.assertEqual((report.replicas, report.unreadable, report.quarantined), (2, 8, 0))
+        self.fail_open(errno.EIO, 9)
+        self.failureResultOf(self.opening(), RefusedStart)
+        self.fail_open(errno.EIO, 0)
+        self.assertEqual(len(self.reopened().index), 10)
+        self.flushLoggedErrors()
+
+    def opening(self) -> Deferred[OpenReport]:
+        """A start as a new process makes it."""
+        store = ChunkStore(self.runtime, self.disk, self.layout, "chunk-1", RULES)
+        return Deferred.fromCoroutine(store.open())
+
+    def refused(self) -> None:
+        self.failureResultOf(self.opening(), RefusedStart)
+
+    def fail_open(self, number: int, count: int) -> None:
+        """The next ``count`` replicas that are opened fail with the system's error ``number``."""
+        left = [count]
+
+        def note(operation: str, path: str) -> None:
+            if operation == "open" and path.endswith(".chunk") and left[0]:
+                left[0] -= 1
+                raise DiskError(path, "an error", number)
+
+        self.patch(self.disk, "note", note)
 
     def test_removes_temporary_files(self) -> None:
         """What a killed write left behind is removed at the next start (S09)."""
