@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
+from itertools import takewhile
 
 from dfs.protocol.messages import HeldReplica
 from dfs.protocol.values import ChunkRef, FileId, Generation
@@ -46,10 +47,9 @@ class ReplicaIndex:
         return _held(block, at)
 
     def generations(self, file_id: FileId, index: int) -> list[HeldReplica]:
-        """Every generation held of a chunk, lowest first."""
-        low = KEY.pack(file_id, index, 0)
+        """Every generation held of a chunk, lowest first; looks at no more than these and the next record."""
         high = KEY.pack(file_id, index, (1 << 64) - 1)
-        return [held for held in self._from(low) if _key(held) <= high]
+        return list(takewhile(lambda held: _key(held) <= high, self._from(KEY.pack(file_id, index, 0))))
 
     def add(self, held: HeldReplica) -> None:
         """Add the replica, or replace the record of the same generation."""

@@ -6,6 +6,7 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.chunkserver import index as index_module
 from dfs.chunkserver.index import ReplicaIndex
 from dfs.protocol.messages import HeldReplica
 from dfs.protocol.values import ChunkRef, FileId, Generation
@@ -67,3 +68,21 @@ class ReplicaIndexTests(SynchronousTestCase):
             index.add(held(1, number, 1))
         spent = sum(block.__sizeof__() for block in index._blocks)
         self.assertLess(spent / 5000, 100)
+
+    def test_generations_look_at_few_records(self) -> None:
+        """To tell the generations of one chunk takes the same few records however many replicas there are."""
+        index = ReplicaIndex()
+        for file_id in range(3000):
+            for generation in (1, 2):
+                index.add(held(file_id, 0, generation))
+        looked: list[int] = []
+        real = index_module._held
+
+        def counted(block: bytearray, at: int) -> HeldReplica:
+            looked.append(at)
+            return real(block, at)
+
+        self.patch(index_module, "_held", counted)
+        found = index.generations(FileId(5), 0)
+        self.assertEqual([each.generation for each in found], [1, 2])
+        self.assertLessEqual(len(looked), 3)
