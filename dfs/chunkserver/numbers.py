@@ -8,7 +8,8 @@ is absent from it and was recorded at or below n is gone (S06), hence the two ru
   use, a range is reserved in the file ``numbers``: two slots in two sectors,
   written in turn and in place (so that no space is needed), each with a checksum.
   A start goes on after the highest reservation, and above every footer on disk.
-  If neither slot can be read, it leaps by 2**32 above every footer.
+  If neither slot is whole, it leaps by 2**32 above every footer, and writes where it
+  leapt to before anything else: a start that is killed then must not be forgotten.
 - **"As of" stops below the lowest number that is given and not yet settled**: that
   add may be on disk, and committed, before it is in the index.
 
@@ -29,7 +30,7 @@ import struct
 
 from crc32c import crc32c
 
-from dfs.disk.errors import DiskError, NotFound
+from dfs.disk.errors import NotFound
 from dfs.disk.interfaces import IDisk
 
 RANGE = 10_000
@@ -87,26 +88,28 @@ def decode_slot(content: bytes) -> int | None:
     return reserved if (version, magic) == (VERSION, MAGIC) else None
 
 
-def format_numbers(disk: IDisk, path: str) -> None:
-    """Make the file with an empty reservation; blocking.  The folder is synced by the caller."""
+def format_numbers(disk: IDisk, path: str, reserved: int = 0) -> None:
+    """Make the file with a reservation, and nothing else, in both slots; blocking.  The folder is synced by the
+    caller."""
     file = disk.open(path, create=True)
     try:
-        file.pwrite([encode_slot(0), encode_slot(0)], 0)
+        file.pwrite([encode_slot(reserved), encode_slot(reserved)], 0)
         file.sync()
     finally:
         file.close()
 
 
 def read_reserved(disk: IDisk, path: str) -> int | None:
-    """The highest reservation on disk, or None if it cannot be told; blocking."""
+    """The highest reservation on disk, or None where no slot is whole; blocking.
+
+    Raises DiskError where the disk does not read: that is no verdict on the slots.
+    """
     try:
         file = disk.open(path, writable=False)
     except NotFound:
         return None
     try:
         slots = [decode_slot(file.pread(SLOT, offset)) for offset in (0, SLOT)]
-    except DiskError:
-        return None
     finally:
         file.close()
     valid = [reserved for reserved in slots if reserved is not None]

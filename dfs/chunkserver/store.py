@@ -93,11 +93,11 @@ class ChunkStore:
                     _log.warn("{name} was set aside: {reason}", name=name, reason=reason)
                 unreadable += self._check_unreadable(found, unreadable)
         reserved: int | None = await self.run(number_files.read_reserved, self._disk, self._layout.numbers)
-        if reserved is None:
-            _log.warn("the file of numbers cannot be read: leaping over every number that was ever given")
-            await self.run(number_files.format_numbers, self._disk, self._layout.numbers)
-            await self.run(self._disk.sync_folder, self._layout.root)
         line = number_files.first_line(reserved, highest)
+        if reserved is None:
+            _log.warn("the file of numbers is damaged: leaping over every number that was ever given")
+            await self.run(number_files.format_numbers, self._disk, self._layout.numbers, line.reserved)
+            await self.run(self._disk.sync_folder, self._layout.root)
         self._numbers = Numbers(self.run, self._disk, self._layout.numbers, line)
         self.quarantined = await self.run(quarantine.count, self._disk, self._layout)
         return OpenReport(len(self.index), cleaned, set_aside, self.quarantined, unreadable)

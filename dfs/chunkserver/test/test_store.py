@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.identity import open_folder
 from dfs.chunkserver.layout import Layout
+from dfs.chunkserver.numbers import LEAP, SLOT, read_reserved
 from dfs.chunkserver.store import ChunkStore, OpenReport
 from dfs.chunkserver.test.fakes import (
     CLUSTER,
@@ -234,6 +235,30 @@ class NumberTests(StoreCase):
             self.assertLess(added, removed)
             highest = removed
             self.store = self.reopened()
+
+    def test_killed_after_the_leap(self) -> None:
+        """A start that leapt over damaged slots and was killed before its first write is followed by one that begins
+        no lower (S06)."""
+        file = self.disk.open(self.layout.numbers)
+        file.pwrite([b"\xff" * 2 * SLOT], 0)
+        file.close()
+        leapt = self.reopened().number
+        self.assertGreater(leapt, LEAP)
+        self.assertGreaterEqual(self.reopened().number, leapt)
+
+    def test_unreadable_numbers_are_not_written_over(self) -> None:
+        """An error of the moment while the numbers are read refuses the start; the reservation stays (S06)."""
+        self.put()
+        reserved = read_reserved(RealDisk(), self.layout.numbers)
+
+        def note(operation: str, path: str) -> None:
+            if operation == "pread" and path == self.layout.numbers:
+                raise DiskError(path, "input/output error", errno.EIO)
+
+        self.patch(self.disk, "note", note)
+        store = ChunkStore(self.runtime, self.disk, self.layout, "chunk-1", RULES)
+        self.failureResultOf(Deferred.fromCoroutine(store.open()), DiskFailed)
+        self.assertEqual(read_reserved(RealDisk(), self.layout.numbers), reserved)
 
     def test_as_of_during_a_write(self) -> None:
         """While an add is on its way to the disk, an inventory is as of a number below it (S06)."""
