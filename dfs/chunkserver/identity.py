@@ -23,7 +23,7 @@ from crc32c import crc32c
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.layout import HEX, chunk_folders
 from dfs.chunkserver.numbers import format_numbers
-from dfs.disk.errors import DiskError, DiskFull, Locked, ReadOnly
+from dfs.disk.errors import DiskError, DiskFull, Locked, NotFound, ReadOnly
 from dfs.disk.interfaces import IDisk, IDiskLock
 
 VERSION = 1
@@ -119,6 +119,7 @@ def _read(disk: IDisk, root: str, node: str, cluster: bytes) -> FolderIdentity |
         left = set(disk.list_folder(root)) - {"lock", "chunks", "quarantine", "numbers", "identity.tmp"}
         if left:
             raise RefusedStart(f"{root} is not empty ({min(left)}) and has no identity: choose an empty folder")
+        _check_empty(disk, root)
         return None
     file = disk.open(path, writable=False)
     try:
@@ -133,6 +134,21 @@ def _read(disk: IDisk, root: str, node: str, cluster: bytes) -> FolderIdentity |
     if found.node != node:
         raise RefusedStart(f"{root} belongs to node {found.node}, not {node}: each node has a folder of its own")
     return found
+
+
+def _check_empty(disk: IDisk, root: str) -> None:
+    """A format that was cut short has folders but no file in them.  Raises RefusedStart where there is one: to claim
+    it would give the replicas to a node that nobody recorded them for."""
+    for folder in (*chunk_folders(root), f"{root}/quarantine"):
+        try:
+            files = disk.list_folder(folder)
+        except NotFound:
+            continue
+        if files:
+            raise RefusedStart(
+                f"{root} holds replicas ({folder}/{files[0]}) and its file identity is missing: restore that file from "
+                "a backup, or choose an empty folder and let the cluster repair"
+            )
 
 
 def _format(disk: IDisk, root: str, identity: FolderIdentity) -> FolderIdentity:

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.identity import FolderIdentity, claim, decode, encode, open_folder
-from dfs.chunkserver.test.fakes import CLUSTER, faulty, formatted
+from dfs.chunkserver.test.fakes import CLUSTER, REF, faulty, formatted
 from dfs.disk.errors import ReadOnly
 from dfs.disk.real import RealDisk
 
@@ -61,6 +61,17 @@ class IdentityTests(SynchronousTestCase):
         self.disk.make_folders(f"{self.root}/photos")
         error = self.assertRaises(RefusedStart, open_folder, self.disk, self.root, "chunk-1", CLUSTER)
         self.assertIn("photos", str(error))
+
+    def test_identity_lost_beside_replicas(self) -> None:
+        """A folder with replicas, or files set aside, and no identity is refused and left as it is (S28)."""
+        layout = formatted(self.disk, self.root)
+        self.disk.unlink(f"{self.root}/identity")
+        for path in (layout.path(REF), layout.set_aside("a", "corrupt", b"12345678")):
+            self.disk.open(path, create=True).close()
+            error = self.assertRaises(RefusedStart, open_folder, self.disk, self.root, "chunk-1", CLUSTER)
+            self.assertIn("identity is missing", str(error))
+            self.disk.unlink(path)
+        open_folder(self.disk, self.root, "chunk-1", CLUSTER).lock.release()
 
     def test_format_cut_short(self) -> None:
         """A format that was killed before its end is begun again (S09)."""
