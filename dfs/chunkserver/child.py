@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
@@ -37,6 +36,8 @@ class Pool(Protocol):
 class Child:
     """Forwards one stream.
 
+    :param targets: the child, and those below it.
+    :param request: what is asked of it.
     :ivar paused: it cannot take more now; who feeds it has to pause.
     :ivar since: the clock's seconds at its last progress: it drained, or, after the end, nothing yet.
     :param changed: called whenever ``paused`` changes.
@@ -55,7 +56,7 @@ class Child:
         self.since = clock.seconds()
         self.ended = False
         self._clock, self._pool, self._changed = clock, pool, changed
-        self._request = evolve(request, targets=targets)
+        self._request = request
         self._put: IPut | None = None
         self._pending: list[Block] = []
         self._pending_bytes = 0
@@ -77,18 +78,22 @@ class Child:
                 raise Disconnected(f"{self.targets[0].name} answered a put with {type(written).__name__}")
             if self._end is None or (written.length, written.sha256) != self._end:
                 raise ReplicaCorrupt(f"{self.targets[0].name} wrote something else", nodes=(self.targets[0].name,))
-            return written
-        except (Disconnected, DeadlinePassed):
-            self._cut = True
+        except Exception as error:
+            self._cut = self._cut or isinstance(error, Disconnected | DeadlinePassed)
+            self._let_go(connection)
             raise
-        finally:
-            put_now, self._put = self._put, None
-            if put_now is not None:
-                put_now.unregister_producer()
-            if self._cut:
-                connection.abort()  # the pool learns of it by itself
-            else:
-                self._pool.release(connection)
+        self._let_go(connection)  # not in a finally: one that is dropped with its program gives it to nobody
+        return written
+
+    def _let_go(self, connection: IConnection) -> None:
+        """The put is over."""
+        put, self._put = self._put, None
+        if put is not None:
+            put.unregister_producer()
+        if self._cut:
+            connection.abort()  # the pool learns of it by itself
+        else:
+            self._pool.release(connection)
 
     def write(self, block: Block) -> None:
         """Forward a block, or keep it until the connection is open."""

@@ -97,20 +97,22 @@ class Put:
         self._disk_since: float | None = None  # when the disk was given what it works on
         self._disk_hangs = False
         self._held: HeldReplica | None = None
-        groups = [request.targets[:1], *subtrees(request.targets)]
-        self._tally = Tally(request.quorum, groups)
-        self._children = {group: self._child_of(groups[group]) for group in range(1, len(groups))}
+        below = subtrees(request.targets, request.position)
+        positions = [(request.position,), *below]
+        groups = [tuple(request.targets[at] for at in group) for group in positions]
+        self._me = groups[0][0]
+        quorum = child_quorum(request.quorum, len(request.targets), sum(map(len, groups)))
+        self._tally = Tally(quorum, groups)
+        self._children = {number: self._child_of(groups[number], at) for number, (at, *_) in enumerate(below, 1)}
         self._idle = False
         self._timer: IDelayedCall | None = self._clock.callLater(TICK, self._tick)
         tasks = [self._receive(), *(self._forward(group) for group in list(self._children))]
         self._tasks = DeferredList([Deferred.fromCoroutine(task) for task in tasks]).addCallback(self._members_ended)
         self._conclusion: Deferred[None] | None = None
 
-    def _child_of(self, targets: tuple[Target, ...]) -> Child:
-        request, total = self._request, len(self._request.targets)
-        quorum = child_quorum(request.quorum, total, len(targets))
-        below = evolve(request, quorum=quorum, commit=False)
-        return Child(self._clock, self._around.pool, targets, below, self._flow)
+    def _child_of(self, targets: tuple[Target, ...], position: int) -> Child:
+        forwarded = evolve(self._request, position=position, commit=False)
+        return Child(self._clock, self._around.pool, targets, forwarded, self._flow)
 
     @property
     def hangs(self) -> bool:
@@ -166,7 +168,7 @@ class Put:
         """Our own replica."""
         try:
             self._held = held = await self._write()
-            self._tally.settle(0, [DurableReplica(self._request.targets[0].node, held.number)])
+            self._tally.settle(0, [DurableReplica(self._me.node, held.number)])
         except DFSError as error:
             self.fail(error)
         except Exception:  # noqa: BLE001 - a defect of ours must not leave the sender waiting

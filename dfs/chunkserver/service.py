@@ -15,7 +15,7 @@ from dfs.chunkserver.tree import check_tree
 from dfs.protocol.errors import BadRequest, Busy, Forbidden, Unavailable, UnknownRequest, WrongCluster
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IOutgoingStream, IService
 from dfs.protocol.messages import GetChunk, PutChunk, Verified, VerifyChunk
-from dfs.protocol.trust import KeyRing
+from dfs.protocol.trust import KeyRing, Spread
 from dfs.protocol.values import MAX_CHUNK_SIZE, ChunkRef, GrantKind, Role
 
 MOST_PUTS = 64
@@ -99,9 +99,9 @@ class ChunkService:
         node = self._around.node
         if self._draining:
             raise Unavailable(f"{node} is stopping", nodes=(node,))
-        check_tree(request.targets, request.quorum)
-        if request.targets[0].name != node:
-            raise WrongCluster(f"this is {node}, not {request.targets[0].name}")
+        check_tree(request.targets, request.position, request.quorum)
+        if request.targets[request.position].name != node:
+            raise WrongCluster(f"this is {node}, not {request.targets[request.position].name}")
         if not 0 < request.limit <= MAX_CHUNK_SIZE or (request.length is not None and request.length > request.limit):
             raise BadRequest(f"a chunk has at most {MAX_CHUNK_SIZE} bytes, and no more than its limit")
         self._check_grant(connection, request)
@@ -115,15 +115,18 @@ class ChunkService:
     def _check_grant(self, connection: IConnection, request: PutChunk) -> None:
         """A copy comes from a chunk server that proved the key; a put from anybody with metadata's leave."""
         kind = request.grant.kind
+        if request.commit != (kind == GrantKind.PUT and request.position == 0):
+            raise Forbidden("the primary of a put commits it, and nobody else")
         if kind == GrantKind.COPY:
-            if request.commit or not connection.peer.trusted or connection.peer.role != Role.CHUNK:
+            if not connection.peer.trusted or connection.peer.role != Role.CHUNK:
                 raise Forbidden("a copy comes from a chunk server of this cluster")
         elif kind != GrantKind.PUT:
             raise Forbidden("this grant is not for writing")
         if not self._clock.known:
             raise Busy(f"{self._around.node} has not reached the metadata nodes yet", nodes=(self._around.node,))
         now_ms = self._clock.now_ms(self._around.runtime.reactor.seconds())
-        self._keys.check(request.grant, kind, request.file_id, request.index, request.generation, now_ms)
+        spread = Spread(request.targets, request.quorum)
+        self._keys.check(request.grant, kind, request.file_id, request.index, request.generation, now_ms, spread)
 
     def get_opened(self, connection: IConnection, request: object, stream: IOutgoingStream) -> Deferred[object]:
         """The head; the blocks follow."""

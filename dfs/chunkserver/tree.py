@@ -1,7 +1,8 @@
 """The tree of a put's targets, and the count of who has the chunk: pure decisions of the write path.
 
-``targets[0]`` is the receiver; each other target names by ``parent`` the position of who
-forwards to it.  A star (everyone's parent is 0), a chain, and all between work alike.
+``targets[0]`` is the primary; each other target names by ``parent`` the position of who
+forwards to it.  Everyone gets the whole tree, which the grant covers, and its own position
+in it.  A star (everyone's parent is 0), a chain, and all between work alike.
 
 Each direct child is a *group* with everything below it: losing the child loses the group.
 """
@@ -10,44 +11,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from attrs import evolve
-
 from dfs.protocol.errors import BadRequest
 from dfs.protocol.messages import DurableReplica
 from dfs.protocol.values import MAX_REPLICATION, NodeNumber, Target
 
 
-def check_tree(targets: Sequence[Target], quorum: int) -> None:
-    """Raises BadRequest unless it is a tree of different nodes that can meet the quorum."""
+def check_tree(targets: Sequence[Target], position: int, quorum: int) -> None:
+    """Raises BadRequest unless it is a tree of different nodes, the receiver among them, that can meet the quorum."""
     if not 1 <= len(targets) <= MAX_REPLICATION:
         raise BadRequest(f"a put has 1 to {MAX_REPLICATION} targets, not {len(targets)}")
     if targets[0].parent != 0 or any(not 0 <= one.parent < at for at, one in enumerate(targets) if at):
-        raise BadRequest("each target's parent comes before it, and the receiver is first")
+        raise BadRequest("each target's parent comes before it, and the primary is first")
+    if position >= len(targets):
+        raise BadRequest(f"there is no position {position} among {len(targets)} targets")
     if len({one.node for one in targets}) != len(targets) or len({one.name for one in targets}) != len(targets):
         raise BadRequest("a node is named twice among the targets")
     if not 1 <= quorum <= len(targets):
         raise BadRequest(f"a quorum of {quorum} cannot be met by {len(targets)} targets")
 
 
-def subtrees(targets: Sequence[Target]) -> list[tuple[Target, ...]]:
-    """One list of targets for each direct child of the receiver, with the child at position 0."""
-    groups: dict[int, list[Target]] = {}
-    home: dict[int, tuple[int, int]] = {}  # position -> (its group, its position there)
-    for position, target in enumerate(targets):
-        if position == 0:
+def subtrees(targets: Sequence[Target], position: int) -> list[tuple[int, ...]]:
+    """Positions by direct child of the node at ``position``: the child first, then everything below it."""
+    groups: dict[int, list[int]] = {}
+    home: dict[int, int] = {}  # position -> the child that it is below
+    for at, target in enumerate(targets):
+        if at == 0:
             continue
-        if target.parent == 0:
-            groups[position] = [evolve(target, parent=0)]
-            home[position] = (position, 0)
-        else:
-            group, parent = home[target.parent]
-            home[position] = (group, len(groups[group]))
-            groups[group].append(evolve(target, parent=parent))
+        if target.parent == position:
+            groups[at], home[at] = [at], at
+        elif target.parent in home:
+            home[at] = home[target.parent]
+            groups[home[at]].append(at)
     return [tuple(group) for group in groups.values()]
 
 
 def child_quorum(quorum: int, total: int, size: int) -> int:
-    """How many of a child's ``size`` nodes must be durable even if all the other nodes are."""
+    """How many of a subtree's ``size`` nodes must be durable even if all the other nodes are."""
     return max(1, quorum - (total - size))
 
 

@@ -163,6 +163,7 @@ class ChunkStoring:
             body.length,
             self._granted.chunk_size,
             placement.targets,
+            0,
             placement.quorum,
             True,
             placement.grant,

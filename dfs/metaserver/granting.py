@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import evolve
 
 from dfs.protocol.messages import Placement, Placements, UploadGranted
-from dfs.protocol.trust import KeyRing
+from dfs.protocol.trust import NOWHERE, KeyRing, Spread
 from dfs.protocol.values import FileId, Generation, Grant, GrantKind
 
 VALID_MS = 3_600_000
@@ -20,10 +20,18 @@ class Granter:
         self._keys = keys
         self._now_ms = now_ms
 
-    def grant(self, kind: GrantKind, file_id: int, index: int, generation: int, evidence: int = 0) -> Grant:
+    def grant(
+        self,
+        kind: GrantKind,
+        file_id: int,
+        index: int,
+        generation: int,
+        evidence: int = 0,
+        spread: Spread = NOWHERE,
+    ) -> Grant:
         """Leave for one operation, for an hour of cluster time."""
         expires_ms = self._now_ms() + VALID_MS
-        return self._keys.sign(kind, FileId(file_id), index, Generation(generation), expires_ms, evidence)
+        return self._keys.sign(kind, FileId(file_id), index, Generation(generation), expires_ms, evidence, spread)
 
     def placements(self, file_id: int, placements: tuple[Placement, ...]) -> tuple[Placement, ...]:
         """With a grant to put wherever there is something to write."""
@@ -32,7 +40,9 @@ class Granter:
     def _placement(self, file_id: int, placement: Placement) -> Placement:
         if not placement.targets:
             return placement
-        return evolve(placement, grant=self.grant(GrantKind.PUT, file_id, placement.index, placement.generation))
+        spread = Spread(placement.targets, placement.quorum)
+        grant = self.grant(GrantKind.PUT, file_id, placement.index, placement.generation, spread=spread)
+        return evolve(placement, grant=grant)
 
     def upload(self, granted: UploadGranted) -> UploadGranted:
         return evolve(granted, placements=self.placements(granted.file_id, granted.placements))

@@ -23,6 +23,7 @@ from dfs.metaserver.scanning import answer
 from dfs.metaserver.tables import replica_key
 from dfs.protocol.errors import ReplicaCorrupt, ReplicaNotFound
 from dfs.protocol.messages import ChunkCommit, DurableReplica, Heartbeat, Job, JobKind, JobResult
+from dfs.protocol.trust import Spread
 from dfs.protocol.values import FileId, Generation, GrantKind, NodeState
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class Repair:
             length=chunk.length,
             sha256=chunk.sha256,
             targets=(target,),
-            grant=self._term.granter.grant(GrantKind.COPY, chunk.file_id, chunk.index, chunk.generation),
+            grant=self._term.granter.grant(
+                GrantKind.COPY, chunk.file_id, chunk.index, chunk.generation, spread=Spread((target,), 1)
+            ),
         )
         self._seams.roster.promise((copy.target,), chunk.length)
         expires = self._seams.seconds() + JOB_SECONDS + chunk.length / SLOWEST

@@ -324,7 +324,8 @@ class JobKind(enum.IntEnum):
 @frozen
 class Job:
     """An order that rides on a heartbeat answer.  COPY: send your replica to ``targets``.  DELETE: remove the
-    garbage named by the grant.  VERIFY: re-read your replica and report."""
+    garbage named by the grant, generations of its history up to and including its own.  VERIFY: re-read your replica
+    and report."""
 
     job: int
     kind: JobKind
@@ -469,8 +470,9 @@ class AddReplicas:
 
 @frozen
 class PutChunk:
-    """Opens a stream of blocks.  ``targets`` is the tree with the receiver at 0; ``quorum`` counts the receiver;
-    ``commit``: the receiver is the primary and commits the chunk with metadata before it answers (a copy says False).
+    """Opens a stream of blocks.  ``targets`` is the whole tree and ``quorum`` how many of it must be durable, both as
+    metadata signed them in the grant; ``position`` is the receiver's place in it.  ``commit``: the receiver is the
+    primary and commits the chunk with metadata before it answers (a copy says False).
     ``length`` None: known only at the end; never above ``limit``."""
 
     file_id: FileId
@@ -479,6 +481,7 @@ class PutChunk:
     length: int | None
     limit: int
     targets: tuple[Target, ...]
+    position: int
     quorum: int
     commit: bool
     grant: Grant

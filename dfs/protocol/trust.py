@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 from Crypto.Hash import SHA256
@@ -31,8 +31,9 @@ from Crypto.Protocol.KDF import HKDF
 from dfs.disk.interfaces import IDisk
 from dfs.protocol.errors import Forbidden
 from dfs.protocol.fast import Codec
-from dfs.protocol.values import FileId, Generation, Grant, GrantKind
-from dfs.protocol.wire_metadata import GRANT
+from dfs.protocol.layout import U8, Record
+from dfs.protocol.values import FileId, Generation, Grant, GrantKind, Target
+from dfs.protocol.wire_metadata import GRANT, TARGETS
 
 KEY_LENGTH = 32
 MAC_LENGTH = 32
@@ -111,6 +112,21 @@ def same_mac(shown: bytes, expected: bytes) -> bool:
 # ---- grants --------------------------------------------------------------------------------------
 
 
+@frozen
+class Spread:
+    """Where a chunk goes and how many of these nodes must have it: what a grant to write covers.  A client carries it
+    from metadata to the primary; unsigned, it could send a chunk server, with its proofs, to any address."""
+
+    targets: Sequence[Target] = ()
+    quorum: int = 0
+
+
+NOWHERE = Spread()
+"""What a grant covers that is not for writing."""
+
+_SPREAD = Codec(Record(Spread, targets=TARGETS, quorum=U8))
+
+
 class KeyRing:
     """Signs and checks the grants of one cluster.
 
@@ -123,8 +139,9 @@ class KeyRing:
             raise Forbidden(f"a cluster key has {KEY_LENGTH} bytes, not {len(cluster_key)}")
         (self._grant_key,) = _hkdf(cluster_key, cluster_id, b"dfs grant 1", 1)
 
-    def _grant_mac(self, grant: Grant) -> bytes:
-        return _mac(self._grant_key, _GRANT.encode(evolve(grant, mac=_NO_MAC))[:-MAC_LENGTH])
+    def _grant_mac(self, grant: Grant, spread: Spread) -> bytes:
+        said = _GRANT.encode(evolve(grant, mac=_NO_MAC))[:-MAC_LENGTH]
+        return _mac(self._grant_key, said + hashlib.sha256(_SPREAD.encode(spread)).digest())
 
     def sign(
         self,
@@ -134,22 +151,28 @@ class KeyRing:
         generation: Generation,
         expires_ms: int,
         evidence: int = 0,
+        spread: Spread = NOWHERE,
     ) -> Grant:
-        """Leave for one operation on one generation of a chunk until ``expires_ms`` of cluster time."""
+        """Leave for one operation on one generation of a chunk until ``expires_ms`` of cluster time; to write it, to
+        just this ``spread``."""
         grant = Grant(kind, file_id, index, generation, expires_ms, evidence, _NO_MAC)
-        return evolve(grant, mac=self._grant_mac(grant))
+        return evolve(grant, mac=self._grant_mac(grant, spread))
 
     def check(
-        self, grant: Grant, kind: GrantKind, file_id: FileId, index: int, generation: Generation, now_ms: int
+        self,
+        grant: Grant,
+        kind: GrantKind,
+        file_id: FileId,
+        index: int,
+        generation: Generation,
+        now_ms: int,
+        spread: Spread = NOWHERE,
     ) -> None:
-        """Raises Forbidden unless metadata of this cluster signed exactly this and it has not expired.  A DELETE grant
-        of generation 0 covers every generation of the chunk."""
-        if len(grant.mac) != MAC_LENGTH or not same_mac(grant.mac, self._grant_mac(grant)):
-            raise Forbidden("the grant was not signed by this cluster")
-        covers_all = grant.kind == GrantKind.DELETE and grant.generation == 0
-        if (grant.kind, grant.file_id, grant.index) != (kind, file_id, index) or not (
-            covers_all or grant.generation == generation
-        ):
+        """Raises Forbidden unless metadata of this cluster signed exactly this and it has not expired."""
+        if len(grant.mac) != MAC_LENGTH or not same_mac(grant.mac, self._grant_mac(grant, spread)):
+            raise Forbidden("the grant was not signed by this cluster, or for other targets")
+        named = (grant.kind, grant.file_id, grant.index, grant.generation)
+        if named != (kind, file_id, index, generation):
             raise Forbidden("the grant is for another operation or chunk")
         if now_ms >= grant.expires_ms:
             raise Forbidden("the grant has expired", hint="ask metadata for a new one")

@@ -105,6 +105,7 @@ PUT_CHUNK = Record(
     length=Maybe(U32),
     limit=U32,
     targets=TARGETS,
+    position=U8,
     quorum=U8,
     commit=Flag(),
     grant=GRANT,

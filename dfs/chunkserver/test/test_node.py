@@ -22,6 +22,7 @@ from dfs.protocol.errors import (
     ReplicaNotFound,
     Unavailable,
 )
+from dfs.protocol.trust import Spread
 from dfs.protocol.values import BLOCK, HISTORY_SHIFT, PIECE, Generation, GrantKind, Purpose
 
 CONTENT = content_of(4 * BLOCK + 3 * PIECE + 17)

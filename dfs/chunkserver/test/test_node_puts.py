@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.interfaces import IPushProducer
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -28,6 +29,7 @@ from dfs.protocol.errors import (
     WrongCluster,
 )
 from dfs.protocol.interfaces import IService
+from dfs.protocol.trust import Spread
 from dfs.protocol.values import BLOCK, PIECE, GrantKind
 
 CONTENT = content_of(4 * BLOCK + 3 * PIECE + 17)
@@ -74,13 +76,35 @@ class PutTests(SynchronousTestCase):
 
     def test_bad_grants(self) -> None:
         """Without metadata's valid grant for exactly this chunk nothing is written."""
-        ref, targets = chunk(1), self.cluster.targets(1)
-        other, expired = self.cluster.grant(chunk(2)), self.cluster.grant(ref, expires_ms=NOW_MS - 1)
-        grants = [other, expired, self.cluster.grant(ref, GrantKind.DELETE), self.cluster.grant(ref, GrantKind.COPY)]
-        for grant in grants:
-            request = m.PutChunk(1, 0, 1, None, 100, targets, 1, True, grant)  # type: ignore[arg-type]
+        ref, spread = chunk(1), Spread(self.cluster.targets(1), 1)
+        other, expired = (
+            self.cluster.grant(chunk(2), spread=spread),
+            self.cluster.grant(ref, expires_ms=NOW_MS - 1, spread=spread),
+        )
+        kinds = [self.cluster.grant(ref, kind, spread=spread) for kind in (GrantKind.DELETE, GrantKind.COPY)]
+        good = self.cluster.request(ref, self.cluster.targets(1), 1)
+        for grant in [other, expired, *kinds]:
+            request = evolve(good, grant=grant)
             with self.assertRaises(Forbidden):
                 self.cluster.world.run_until(self.cluster.open(request).answer)
+
+    def test_other_targets(self) -> None:
+        """A grant is good for just the targets and the quorum that metadata chose: nobody else makes a chunk server
+        dial an address (S43)."""
+        good = self.cluster.request(chunk(1), self.cluster.targets(1, 2))
+        child = evolve(good.targets[1], address=f"{self.cluster.client.ip}:9")
+        wrong = [
+            evolve(good, targets=(good.targets[0], child)),
+            evolve(good, targets=good.targets[:1]),
+            evolve(good, targets=(*good.targets, *self.cluster.targets(3))),
+            evolve(good, quorum=1),
+            evolve(good, commit=False),
+        ]
+        for request in wrong:
+            with self.assertRaises(Forbidden):
+                self.cluster.world.run_until(self.cluster.open(request).answer)
+        with self.assertRaises(BadRequest):
+            self.cluster.world.run_until(self.cluster.open(evolve(good, position=2)).answer)
 
     def test_wrong_target(self) -> None:
         """A put that is meant for another node is refused."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -72,7 +71,7 @@ class PutCase(SynchronousTestCase):
         around = Surroundings(
             self.runtime, "n1", self.store, self.pool, self.commit, lambda late: self.events.append(("add", late))
         )
-        request = PutChunk(*REF_FIELDS, None, 8 << 20, targets(*parents), quorum, commit, GRANT)
+        request = PutChunk(*REF_FIELDS, None, 8 << 20, targets(*parents), 0, quorum, commit, GRANT)
         return Put(around, request, self.stream)
 
     def send(self, put: Put, content: bytes = CONTENT) -> None:
@@ -104,7 +103,8 @@ class ForwardTests(PutCase):
         put.block_received(blocks[0])
         for number in (2, 3):
             self.assertEqual(self.child(number).blocks, blocks[:1])
-            self.assertEqual(self.child(number).request.targets, (evolve(targets(0, 0, 0)[number - 1], parent=0),))
+            self.assertEqual(self.child(number).request.targets, targets(0, 0, 0))
+            self.assertEqual(self.child(number).request.position, number - 1)
             self.assertFalse(self.child(number).request.commit)
         for block in blocks[1:]:
             put.block_received(block)
@@ -122,11 +122,10 @@ class ForwardTests(PutCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_chain(self) -> None:
-        """In a chain the one child gets the rest of the tree, and its own share of the quorum."""
+        """In a chain the one child gets the whole tree, which the grant covers, and its own place in it."""
         put = self.put(0, 0, 1, quorum=3)
         request = self.child(2).request
-        self.assertEqual([one.name for one in request.targets], ["n2", "n3"])
-        self.assertEqual(request.quorum, 2)
+        self.assertEqual((request.targets, request.position, request.quorum), (targets(0, 0, 1), 1, 3))
         self.send(put)
         self.child(2).finish()
         self.assertEqual(len(self.written(put).replicas), 3)

@@ -15,7 +15,7 @@ from dfs.protocol.dial import connect
 from dfs.protocol.errors import DFSError, UnknownRequest
 from dfs.protocol.interfaces import Block, IBlockSink, IConnection, Identity, IPut, IService
 from dfs.protocol.listen import ServerFactory
-from dfs.protocol.trust import KeyRing
+from dfs.protocol.trust import NOWHERE, KeyRing, Spread
 from dfs.protocol.values import (
     ChunkRef,
     FileId,
@@ -159,9 +159,11 @@ class Cluster:
             for position, number in enumerate(numbers)
         )
 
-    def grant(self, ref: ChunkRef, kind: GrantKind = GrantKind.PUT, expires_ms: int = NOW_MS * 2) -> Grant:
+    def grant(
+        self, ref: ChunkRef, kind: GrantKind = GrantKind.PUT, expires_ms: int = NOW_MS * 2, spread: Spread = NOWHERE
+    ) -> Grant:
         """Leave from metadata."""
-        return self.keys.sign(kind, ref.file_id, ref.index, ref.generation, expires_ms, 5)
+        return self.keys.sign(kind, ref.file_id, ref.index, ref.generation, expires_ms, 5, spread)
 
     def dial(self, number: int, purpose: Purpose = Purpose.BULK, trusted: bool = False) -> IConnection:
         """A client's connection to a chunk server, or a metadata node's."""
@@ -173,7 +175,8 @@ class Cluster:
         return connection
 
     def request(self, ref: ChunkRef, targets: tuple[Target, ...], quorum: int = 2, limit: int = 8 << 20) -> m.PutChunk:
-        return m.PutChunk(ref.file_id, ref.index, ref.generation, None, limit, targets, quorum, True, self.grant(ref))
+        grant = self.grant(ref, spread=Spread(targets, quorum))
+        return m.PutChunk(ref.file_id, ref.index, ref.generation, None, limit, targets, 0, quorum, True, grant)
 
     def open(self, request: m.PutChunk) -> IPut:
         """A client's put to the first target."""

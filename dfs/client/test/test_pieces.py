@@ -278,7 +278,7 @@ class SendingTests(SynchronousTestCase):
         body = BufferedBody(0, len(data), tuple(data[at : at + READ] for at in range(0, len(data), READ)))
         grant = Grant(GrantKind.PUT, FileId(1), 0, Generation(1), 10**12, 0, bytes(32))
         target = Target(NodeNumber(1), "chunk-1", "chunk-1:1")
-        request = m.PutChunk(FileId(1), 0, Generation(1), len(data), len(data), (target,), 1, True, grant)
+        request = m.PutChunk(FileId(1), 0, Generation(1), len(data), len(data), (target,), 0, 1, True, grant)
         cluster.run(cluster.client.upload(_one(data), "name", chunk_size=4 * READ, replication=1))
         moved: list[int] = []
         sending = Sending(connection, request, body, cluster.host.runtime.threads, 1.0, moved.append)  # type: ignore[arg-type]

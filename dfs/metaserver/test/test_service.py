@@ -19,6 +19,7 @@ from dfs.protocol.errors import (
     UploadGone,
 )
 from dfs.protocol.interfaces import IService
+from dfs.protocol.trust import Spread
 from dfs.protocol.values import CHUNK_SIZE, FileId, Generation
 
 
@@ -80,7 +81,8 @@ class ServiceTests(SynchronousTestCase):
         self.assertRaises(FileNotFound, cluster.done, m.GetFile("a/b", None), m.FileInfo)
 
     def test_placements_carry_grants_that_chunk_servers_accept(self) -> None:
-        """The grant of a placement is signed with the cluster's key for that very chunk and generation."""
+        """The grant of a placement is signed with the cluster's key for that very chunk and generation,
+        and for just its targets."""
         cluster = self.cluster(3)
         granted = cluster.create("a")
         placement = granted.placements[0]
@@ -89,11 +91,13 @@ class ServiceTests(SynchronousTestCase):
         keys = term.seams.keys
         assert placement.grant is not None
         now_ms = cluster.leader().server.cluster_time_ms()
-        keys.check(placement.grant, placement.grant.kind, granted.file_id, 0, placement.generation, now_ms)
-        error = self.assertRaises(
-            Forbidden, keys.check, placement.grant, placement.grant.kind, granted.file_id, 1, placement.generation, 0
-        )
+        spread = Spread(placement.targets, placement.quorum)
+        said = (placement.grant, placement.grant.kind, granted.file_id)
+        keys.check(*said, 0, placement.generation, now_ms, spread)
+        error = self.assertRaises(Forbidden, keys.check, *said, 1, placement.generation, now_ms, spread)
         self.assertIn("another operation or chunk", error.message)
+        fewer = Spread(placement.targets[:1], placement.quorum)
+        self.assertRaises(Forbidden, keys.check, *said, 0, placement.generation, now_ms, fewer)
 
     def test_no_stale_read_and_no_write_behind_a_partition(self) -> None:
         """S25: a leader that is cut off answers no read and no write; the new one does."""

@@ -42,7 +42,7 @@ def identity(role: Role, name: str, key: bytes = KEY, cluster: bytes = CLUSTER) 
 def put_request(length: int | None = None) -> PutChunk:
     """A PutChunk with nothing special in it."""
     grant = Grant(GrantKind.PUT, FileId(1), 0, Generation(1), 1, 0, bytes(32))
-    return PutChunk(FileId(1), 0, Generation(1), length, 64 << 20, (), 1, False, grant)
+    return PutChunk(FileId(1), 0, Generation(1), length, 64 << 20, (), 0, 1, False, grant)
 
 
 def get_request() -> GetChunk:

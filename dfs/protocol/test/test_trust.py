@@ -64,9 +64,9 @@ class GrantTests(SynchronousTestCase):
         self.assertRaises(Forbidden, self.check, self.grant, 0, KeyRing(KEY, b"d" * 16))
 
     def test_every_generation(self) -> None:
-        """Only a DELETE grant may cover every generation of a chunk."""
+        """No grant covers every generation of a chunk, not even one to delete (S16)."""
         delete = self.ring.sign(GrantKind.DELETE, FILE, 3, Generation(0), 1000, 77)
-        self.ring.check(delete, GrantKind.DELETE, FILE, 3, GENERATION, 0)
+        self.assertRaises(Forbidden, self.ring.check, delete, GrantKind.DELETE, FILE, 3, GENERATION, 0)
         put = self.ring.sign(GrantKind.PUT, FILE, 3, Generation(0), 1000)
         self.assertRaises(Forbidden, self.check, put)
 
