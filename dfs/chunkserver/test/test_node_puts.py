@@ -91,13 +91,13 @@ class PutTests(SynchronousTestCase):
     def test_other_targets(self) -> None:
         """A grant is good for just the targets and the quorum that metadata chose: nobody else makes a chunk server
         dial an address (S43)."""
-        good = self.cluster.request(chunk(1), self.cluster.targets(1, 2))
+        good = self.cluster.request(chunk(1), self.cluster.targets(1, 2), quorum=1)
         child = evolve(good.targets[1], address=f"{self.cluster.client.ip}:9")
         wrong = [
             evolve(good, targets=(good.targets[0], child)),
             evolve(good, targets=good.targets[:1]),
             evolve(good, targets=(*good.targets, *self.cluster.targets(3))),
-            evolve(good, quorum=1),
+            evolve(good, quorum=2),
             evolve(good, commit=False),
         ]
         for request in wrong:
