@@ -89,8 +89,8 @@ class Backlog:
         return [self._all, *(self._of_source.setdefault(node, {}) for node in set(chunk.nodes))]
 
     def candidates(self, sources: Collection[int], each: int) -> list[tuple[Key, ChunkCopies, int]]:
-        """Chunks that one of ``sources`` holds, and their live copies as counted: most urgent first, among equals the one
-        that waited longest; at most ``each`` of one source."""
+        """Chunks that one of ``sources`` holds, and their live copies as counted: most urgent first, among equals
+        the one that waited longest; at most ``each`` of one source."""
         found: dict[Key, _Entry] = {}
         for source in sources:
             queues = self._of_source.get(source)

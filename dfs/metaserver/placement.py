@@ -11,9 +11,12 @@ machine. A version's answers are frozen by test vectors; better rules get a new 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
+from itertools import accumulate
+from operator import attrgetter
 
-from attrs import frozen
+from attrs import field, frozen
 
 from dfs.protocol.values import MAX_CHUNK_SIZE, NodeState
 
@@ -24,7 +27,8 @@ _PLACEABLE = (NodeState.ALIVE, NodeState.SUSPECT)
 
 @frozen
 class NodeView:
-    """A node as the leader sees it now.  ``streams``: transfers that run there or were promised lately."""
+    """A node as the leader sees it now.  ``streams``: transfers that run there or were promised lately.  ``weight``:
+    free space in thousandths, halved by a stream, thirded by two, and so on; at least 1."""
 
     number: int
     rack: str
@@ -32,6 +36,11 @@ class NodeView:
     total: int
     free: int
     streams: int
+    weight: int = field(init=False, eq=False)
+
+    @weight.default
+    def _weigh(self) -> int:
+        return max(1, self.free * 1000 // max(self.total, 1) * 16 // (1 + self.streams))
 
 
 def place(
@@ -52,11 +61,11 @@ def place(
     """
     if version != VERSION:
         raise ValueError(f"placement version {version} is not known")
-    excluded = frozenset(exclude)
+    excluded, least = frozenset(exclude), need + RESERVE
     room = [
         node
-        for node in sorted(nodes, key=lambda node: node.number)
-        if node.number not in excluded and node.state in _PLACEABLE and node.free >= need + RESERVE
+        for node in sorted(nodes, key=attrgetter("number"))
+        if node.free >= least and node.state in _PLACEABLE and node.number not in excluded
     ]
     used = set(racks)
     chosen: list[int] = []
@@ -74,16 +83,6 @@ def _best(room: list[NodeView], used: set[str]) -> list[NodeView]:
     return [node for node in alive if node.rack not in used] or alive
 
 
-def weight(node: NodeView) -> int:
-    """Free space in thousandths, halved by a stream, thirded by two, and so on; at least 1."""
-    return max(1, node.free * 1000 // max(node.total, 1) * 16 // (1 + node.streams))
-
-
 def _draw(nodes: list[NodeView], draw: Callable[[], float]) -> NodeView:
-    weights = [weight(node) for node in nodes]
-    left = int(draw() * sum(weights))
-    for node, each in zip(nodes, weights, strict=True):
-        left -= each
-        if left < 0:
-            return node
-    return nodes[-1]
+    sums = list(accumulate(node.weight for node in nodes))
+    return nodes[min(bisect_right(sums, int(draw() * sums[-1])), len(nodes) - 1)]

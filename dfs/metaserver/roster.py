@@ -6,7 +6,7 @@ follower has them too, for heartbeats go to every metadata node; so a new leader
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define
 
 from dfs.metaserver.placement import NodeView
 from dfs.metaserver.records import NodeRecord, Standing
@@ -18,7 +18,7 @@ from dfs.protocol.values import NodeNumber, NodeState, Target
 @define
 class ChunkServerEntry:
     """One node number.  ``heard`` is monotonic seconds, None before its first beat to this process; ``promised`` counts
-    the transfers that it was given since."""
+    the transfers that it was given since, and ``promised_bytes`` what they will take."""
 
     record: NodeRecord
     heard: float | None = None
@@ -28,7 +28,8 @@ class ChunkServerEntry:
     chunks: int = 0
     quarantined: int = 0
     streams: int = 0
-    promised: int = field(default=0)
+    promised: int = 0
+    promised_bytes: int = 0
 
 
 class Roster:
@@ -59,14 +60,16 @@ class Roster:
         """It named its space when it registered."""
         entry = self._entries.get(number)
         if entry is not None:
-            entry.heard, entry.total, entry.free, entry.promised = now, total, free, 0
+            entry.heard, entry.total, entry.free = now, total, free
+            entry.promised = entry.promised_bytes = 0
 
     def beat(self, beat: Heartbeat, now: float) -> None:
         """It spoke."""
         entry = self._entries.get(beat.node)
         if entry is None or entry.record.incarnation != beat.incarnation:
             return
-        entry.heard, entry.promised = now, 0
+        entry.heard = now
+        entry.promised = entry.promised_bytes = 0
         entry.total, entry.free, entry.used = beat.total, beat.free, beat.used
         entry.chunks, entry.quarantined, entry.streams = beat.chunks, beat.quarantined, beat.streams
 
@@ -76,7 +79,15 @@ class Roster:
             entry = self._entries.get(number)
             if entry is not None:
                 entry.promised += 1
-                entry.free = max(0, entry.free - length)
+                entry.promised_bytes += length
+
+    def withdraw(self, numbers: tuple[int, ...], length: int) -> None:
+        """Of transfers that were promised and will not be.  A beat may have come between."""
+        for number in numbers:
+            entry = self._entries.get(number)
+            if entry is not None:
+                entry.promised = max(0, entry.promised - 1)
+                entry.promised_bytes = max(0, entry.promised_bytes - length)
 
     def named(self, name: str) -> int | None:
         """The number of the node that has the name; the newest, should a dead folder have had it before."""
@@ -98,7 +109,8 @@ class Roster:
     def view(self, number: int, state: NodeState) -> NodeView:
         """For placement.  A node that never told its space gets nothing."""
         entry = self._entries[number]
-        return NodeView(number, entry.record.rack, state, entry.total, entry.free, entry.streams + entry.promised)
+        free = max(0, entry.free - entry.promised_bytes)
+        return NodeView(number, entry.record.rack, state, entry.total, free, entry.streams + entry.promised)
 
     def info(self, number: int, state: NodeState) -> ChunkServerInfo:
         """For status."""

@@ -7,10 +7,11 @@ answer the same when asked again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from dfs.metaserver import commands, queries
+from dfs.metaserver.choosing import Choice, Nodes
 from dfs.metaserver.leading import LeaderTerm
-from dfs.metaserver.placement import VERSION, place
 from dfs.metaserver.records import UploadRecord
 from dfs.metaserver.seams import Seams
 from dfs.protocol import messages as m
@@ -19,7 +20,7 @@ from dfs.protocol.limits import MAX_PLACEMENTS
 from dfs.protocol.messages import Done, FileInfo, Lease, Placements, UploadGranted
 from dfs.protocol.values import MAX_CHUNK_SIZE, MAX_REPLICATION
 
-Nodes = tuple[int, ...]
+Placed = TypeVar("Placed", UploadGranted, Placements)
 
 
 class Uploading:
@@ -36,7 +37,8 @@ class Uploading:
         _check_replication(request.replication)
         quorum = self._seams.config.write_quorum.of(request.replication)
         count = _wanted(request.count, request.size, request.chunk_size)
-        placements = self._place(term, count, request.replication, request.chunk_size)
+        choice = self._choice(term)
+        placements = choice.chunks(0, count, request.replication, request.chunk_size, request.size)
         command = commands.CreateUpload(
             operation=request.operation,
             name=request.name,
@@ -47,25 +49,31 @@ class Uploading:
             wall_ms=self._seams.wall_ms(),
             placements=placements,
         )
-        return self._granted(term, await self._propose(command, UploadGranted))
+        return self._granted(term, await self._placed(choice, command, UploadGranted))
 
     async def resume(self, request: m.ResumeUpload) -> UploadGranted:
         """See ResumeUpload."""
         term = self._leading()
         upload = await self._upload(request.file_id)
         count = _wanted(request.count, upload.size, upload.chunk_size) if upload is not None else 0
-        placements = self._place(term, count, upload.replication, upload.chunk_size) if upload is not None else ()
+        choice = self._choice(term)
+        placements: tuple[Nodes, ...] = ()
+        if upload is not None:
+            placements = choice.chunks(0, count, upload.replication, upload.chunk_size, upload.size)
         command = commands.ResumeUpload(request.operation, request.file_id, placements)
-        return self._granted(term, await self._propose(command, UploadGranted))
+        return self._granted(term, await self._placed(choice, command, UploadGranted))
 
     async def allocate(self, request: m.AllocateChunks) -> Placements:
         """See AllocateChunks."""
         term = self._leading()
         upload = await self._existing(request.file_id)
         count = _wanted(request.count, None, upload.chunk_size)
-        placements = self._place(term, count, upload.replication, upload.chunk_size)
+        choice = self._choice(term)
+        placements = choice.chunks(
+            request.first_index, count, upload.replication, upload.chunk_size, upload.size
+        )  # fmt: skip
         command = commands.AllocateChunks(request.file_id, request.epoch, request.first_index, placements)
-        placed = await self._propose(command, Placements)
+        placed = await self._placed(choice, command, Placements)
         term.check()
         term.leases.granted(request.file_id, request.epoch, term.now_ms())
         return term.granter.placed(request.file_id, placed)
@@ -76,13 +84,14 @@ class Uploading:
         upload = await self._existing(request.file_id)
         roster = self._seams.roster
         avoid = {number for number in map(roster.named, request.avoid) if number is not None}
-        nodes = self._choose(term, upload.replication, upload.chunk_size, avoid)
+        choice, length = self._choice(term), min(upload.chunk_size, MAX_CHUNK_SIZE)
+        nodes = choice.chunk(request.index, upload.replication, length, avoid)
         if len(nodes) < upload.quorum:  # better a node that failed before than none
-            nodes = self._choose(term, upload.replication, upload.chunk_size, set())
+            nodes = choice.chunk(request.index, upload.replication, length)
         command = commands.ReplaceChunk(
             request.file_id, request.epoch, request.index, request.generation, nodes
         )
-        placed = await self._propose(command, Placements)
+        placed = await self._placed(choice, command, Placements)
         term.check()
         return term.granter.placed(request.file_id, placed)
 
@@ -138,16 +147,18 @@ class Uploading:
         term.leases.granted(granted.file_id, granted.epoch, term.now_ms())
         return term.granter.upload(granted)
 
-    def _place(self, term: LeaderTerm, count: int, replication: int, chunk_size: int) -> tuple[Nodes, ...]:
-        """Nodes for ``count`` chunks, each drawn for itself."""
-        return tuple(self._choose(term, replication, chunk_size, set()) for _ in range(count))
+    def _choice(self, term: LeaderTerm) -> Choice:
+        return Choice(self._seams.roster, term.repair.views(), self._seams.runtime.random.random)
 
-    def _choose(self, term: LeaderTerm, replication: int, chunk_size: int, avoid: set[int]) -> Nodes:
-        length = min(chunk_size, MAX_CHUNK_SIZE)
-        views = term.repair.views()
-        nodes = place(VERSION, views, replication, avoid, self._seams.runtime.random.random, need=length)
-        self._seams.roster.promise(nodes, length)
-        return nodes
+    async def _placed(self, choice: Choice, command: commands.Command, answer: type[Placed]) -> Placed:
+        """The answer of a command that carries choices; those that it did not take are given back."""
+        taken: tuple[m.Placement, ...] = ()
+        try:
+            placed = await self._propose(command, answer)
+            taken = placed.placements
+        finally:
+            choice.answered(taken)
+        return placed
 
     async def _upload(self, file_id: int) -> UploadRecord | None:
         """As applied here: the command judges it anew."""

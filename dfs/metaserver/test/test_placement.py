@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.metaserver.placement import RESERVE, VERSION, NodeView, place, weight
+from dfs.metaserver.placement import RESERVE, VERSION, NodeView, place
 from dfs.protocol.values import NodeState
 
 GIB = 1 << 30
@@ -95,7 +95,7 @@ class PlacementTests(SynchronousTestCase):
         first = Counter(place(VERSION, nodes, 1, (), draw)[0] for _ in range(3000))
         self.assertGreater(first[1], 2.5 * first[2])
         self.assertGreater(first[1], 2.5 * first[3])
-        self.assertEqual(weight(view(1, free=0)), 1)
+        self.assertEqual(view(1, free=0).weight, 1)
 
     def test_suspect_only_if_needed(self) -> None:
         """A suspect node is taken only when the alive ones do not suffice."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dfs.metaserver.config import MetaConfig
 from dfs.metaserver.test.cluster import Cluster
 from dfs.protocol import messages as m
-from dfs.protocol.errors import StaleEpoch, Unavailable, UploadGone
+from dfs.protocol.errors import FileExists, StaleEpoch, Unavailable, UploadGone
 from dfs.protocol.values import CHUNK_SIZE
 
 
@@ -47,6 +47,32 @@ class UploadingTests(SynchronousTestCase):
         self.assertEqual(len(places), 20)
         self.assertTrue(all(len(set(place)) == 3 for place in places))
         self.assertGreater(len(set(places)), 3)
+
+    def test_small_files_take_little_room(self) -> None:
+        """Between two beats thousands of small files find room: each counts its own length, and a retry of a remembered
+        operation nothing (S21, S26)."""
+        cluster = self.cluster(3)
+        term = cluster.leader().term
+        assert term is not None
+        small = m.CreateUpload(cluster.operation(), "small", 4096, CHUNK_SIZE, 3, 1)
+        before = {view.number: view for view in term.repair.views()}
+        for _ in range(5):
+            cluster.done(small, m.UploadGranted)
+        for view in term.repair.views():
+            self.assertEqual(before[view.number].free - view.free, 4096)
+            self.assertEqual(view.streams - before[view.number].streams, 1)
+
+    def test_refused_upload_takes_no_room(self) -> None:
+        """What was chosen for a command that was refused is given back."""
+        cluster = self.cluster(3)
+        cluster.store("a")
+        cluster.world.run(4.0)
+        term = cluster.leader().term
+        assert term is not None
+        before = term.repair.views()
+        again = m.CreateUpload(cluster.operation(), "a", CHUNK_SIZE, CHUNK_SIZE, 3, 1)
+        self.assertRaises(FileExists, cluster.ask, cluster.leader(), again)
+        self.assertEqual(term.repair.views(), before)
 
     def test_suspects_get_nothing(self) -> None:
         """A node that is silent gets no chunk while others suffice."""
