@@ -4,7 +4,8 @@ A session is 16 bytes: cluster time in ms at its birth (8) and chance (8).  Its 
 a *floor* below which the client has all its answers.  Answers above the floor are remembered, at most MAX_ANSWERS a
 session: a client with more outstanding is told Busy.  At most MAX_SESSIONS are remembered: the one that was active
 longest ago is forgotten first, and then the *session floor* rises to its birth.  An unknown session born at or below
-the session floor may be a forgotten one: it is refused, never executed again.
+the session floor may be a forgotten one: it is refused, never executed again.  So that the limit is not the rule, each
+new session also lets go up to AGED_AT_ONCE that were silent for AGE_MS.
 
 Only final answers are remembered: an error that advises to try again (Unavailable, Busy) executed nothing, and the same
 sequence number is executed anew when it is tried again.
@@ -24,6 +25,8 @@ from dfs.protocol.errors import BadRequest, Busy, SessionExpired
 from dfs.protocol.messages import Operation
 
 MAX_SESSIONS = 100_000
+AGE_MS = 24 * 3_600_000  # a session without an operation for so long is forgotten
+AGED_AT_ONCE = 2
 ACTIVITY_STEP_MS = 10_000  # an activity is noted when it is that much newer: not a record moved an operation
 FUTURE_MS = 60_000  # how far a session's birth may lie ahead of us (its leader reckons, we lag)
 
@@ -87,6 +90,11 @@ class Sessions:
     def _begin(self, session: bytes) -> SessionRecord:
         state = self._state
         if state.head.sessions >= self._limit:
+            self._forget_oldest()
+        for _ in range(AGED_AT_ONCE):
+            oldest = state.first(tables.ACTIVITY)
+            if oldest is None or tables.active_ms_of(oldest) + AGE_MS > state.head.time_ms:
+                break
             self._forget_oldest()
         state.head.sessions += 1
         now = state.head.time_ms

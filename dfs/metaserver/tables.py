@@ -111,6 +111,12 @@ def activity_key(active_ms: int, session: bytes) -> bytes:
     return b"T" + _U64.pack(active_ms) + session
 
 
+def active_ms_of(key: bytes) -> int:
+    """The time in an activity key."""
+    active_ms: int = _U64.unpack_from(key, 1)[0]
+    return active_ms
+
+
 def place(file_id: int, index: int) -> bytes:
     """(file id, index) in 12 bytes: the order of inventories."""
     return _U64.pack(file_id) + _U32.pack(index)

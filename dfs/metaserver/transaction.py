@@ -134,7 +134,7 @@ class Transaction:
         self._overlay.put(tables.chunk_key(file_id, index), None if record is None else chunk_codec.encode(record))
 
     def has_chunks(self, file_id: int) -> bool:
-        return bool(self._overlay.scan(tables.chunks_of(file_id), 1))
+        return self._overlay.first(tables.chunks_of(file_id)) is not None
 
     def replica(self, node: int, file_id: int, index: int) -> ReplicaRecord | None:
         raw = self._overlay.get(tables.replica_key(node, file_id, index))
@@ -222,5 +222,4 @@ class Transaction:
 
     def first(self, prefix: bytes) -> bytes | None:
         """The first key under a prefix."""
-        pairs = self._overlay.scan(prefix, 1)
-        return pairs[0][0] if pairs else None
+        return self._overlay.first(prefix)

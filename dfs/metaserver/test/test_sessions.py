@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -9,10 +11,11 @@ from dfs.kv.interfaces import scan_all
 from dfs.metaserver import commands
 from dfs.metaserver.answers import decode_answer
 from dfs.metaserver.records import MAX_ANSWERS
-from dfs.metaserver.sessions import ACTIVITY_STEP_MS, FUTURE_MS
+from dfs.metaserver.sessions import ACTIVITY_STEP_MS, AGE_MS, FUTURE_MS
 from dfs.metaserver.test.bench import CHUNK, Bench
 from dfs.protocol.errors import BadRequest, Busy, FileNotFound, SessionExpired, Unavailable
 from dfs.protocol.messages import Operation
+from dfs.raft.interfaces import Command
 
 
 def create(operation: Operation, name: str = "a", nodes: tuple[int, ...] = (1, 2, 3)) -> commands.CreateUpload:
@@ -106,6 +109,50 @@ class SessionTests(SynchronousTestCase):
         self.bench.do(create(Operation(sessions[0], 3, 3), "kept"))
         self.bench.do(create(Operation(sessions[2], 2, 2), "kept too"))
         self.assertEqual(len(list(scan_all(self.bench.machine.store, b"T"))), 3)
+
+    def test_silent_sessions_are_forgotten(self) -> None:
+        """A session that was silent for a day makes room, two for each new one: the limit is not the rule (S37)."""
+        bench = self.bench = Bench()
+        bench.nodes(3)
+        for number in range(5):
+            bench.do(create(Operation(self.session(1_000 + number), 1, 1), f"a{number}"))
+        while bench.machine.head.time_ms < 1_000 + AGE_MS:
+            bench.time_ms += 5_000
+            bench.machine.apply([bench.entry(commands.AdvanceTime())])
+        for expected in (4, 3, 2, 2):
+            bench.session = self.session(bench.time_ms, expected.to_bytes(8, "big"))
+            bench.sequence = 0
+            bench.time_ms += 1
+            bench.do(create(bench.operation(), f"b{bench.time_ms}"))
+        with self.assertRaises(SessionExpired):
+            bench.do(create(Operation(self.session(1_000), 1, 1), "a0"))
+
+    def test_many_new_sessions_at_the_limit(self) -> None:
+        """At the limit a batch of new sessions reads each key of activity about once, however large it is (S37)."""
+        reads = []
+        for count in (100, 400):
+            bench = Bench(max_sessions=500)
+            first = [self._delete(bench, 1_000, number) for number in range(500)]
+            bench.machine.apply(first)
+            store = bench.machine.store
+            scanned: list[int] = []
+            scan = store.scan
+
+            def counted(*arguments: Any, scan: Any = scan, scanned: list[int] = scanned) -> Any:
+                found = scan(*arguments)
+                scanned.append(len(found))
+                return found
+
+            self.patch(store, "scan", counted)
+            bench.machine.apply([self._delete(bench, 5_000, number) for number in range(count)])
+            self.assertEqual(bench.machine.head.sessions, 500)
+            reads.append(sum(scanned))
+        self.assertLess(reads[0], 300)
+        self.assertLess(reads[1], 600)
+
+    def _delete(self, bench: Bench, birth: int, number: int) -> Command:
+        operation = Operation(self.session(birth, number.to_bytes(8, "big")), 1, 0)
+        return bench.entry(commands.DeleteFile(operation, "nope", None))
 
     def test_session_of_the_future(self) -> None:
         """A session born far ahead of cluster time cannot push the session floor there."""
