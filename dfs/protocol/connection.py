@@ -205,8 +205,10 @@ class Connection(Protocol):
         try:
             timeout, request = decode_request(frame.code, frame.body)
             role = self.peer.role if self.peer.trusted else Role.CLIENT
-            if not wire.may_ask(role, frame.code):
-                raise Forbidden(f"a {role.name} may not ask for {type(request).__name__}")
+            purpose = self.peer.purpose
+            if not wire.may_ask(role, purpose, frame.code):
+                asked = f"{type(request).__name__} on a {purpose.name} connection"
+                raise Forbidden(f"a {role.name} may not ask for {asked}")
             if self._service is None:
                 raise UnknownRequest("this side takes no requests")
         except DFSError as error:

@@ -144,6 +144,19 @@ def check_name(name: str, expect: str) -> None:
         raise WrongCluster(f"this is {name}, not {expect}", hint="check the address of each node")
 
 
+def check_listener(purpose: Purpose, theirs: Hello) -> None:
+    """Raises WrongCluster when no node of that role is dialed for this purpose.  It comes before the dialer's proof: a
+    stranger who has a chunk server dial him cannot pass the proof on to a metadata node, as the listener's role is
+    part of what is proven."""
+    if purpose is not Purpose.CONTROL:
+        wanted = Role.CHUNK if purpose is Purpose.BULK else Role.META
+        if theirs.role is not wanted:
+            raise WrongCluster(
+                f"{theirs.name or 'the node'} is a {theirs.role.name}, not a {wanted.name}",
+                hint="check the address of each node",
+            )
+
+
 class Handshake:
     """One side of Hello.
 
@@ -213,6 +226,7 @@ class Handshake:
     def _welcome_came(self, body: bytes) -> bytes:
         self._read(body)
         check_name(self._theirs.name, self._mine.expect)
+        check_listener(self._mine.purpose, self._theirs)
         if not self._mine.keyed:
             self._finish(trusted=False)
             return b""

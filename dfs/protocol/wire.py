@@ -1,4 +1,4 @@
-"""The literal table of messages: code, class, declaration, who may ask, what may be answered.
+"""The literal table of messages: code, class, declaration, who may ask, on what connection, what may be answered.
 
 Codes are never reused.  Requests have codes below 0x80 (0x01 to 0x3f to a metadata
 server, 0x40 to 0x7f to a chunk server), answers from 0x80.  A message's bytes are its fields in the
@@ -21,21 +21,24 @@ from dfs.protocol.errors import BadRequest, UnknownRequest
 from dfs.protocol.fast import Codec, Malformed
 from dfs.protocol.layout import Record
 from dfs.protocol.limits import MAX_BODY
-from dfs.protocol.values import Role
+from dfs.protocol.values import Purpose, Role
 
 ANYONE = frozenset((Role.CLIENT, Role.META, Role.CHUNK))
 NODES = frozenset((Role.META, Role.CHUNK))
 CHUNK_SERVERS = frozenset((Role.CHUNK,))
+
+CONTROL, BULK = Purpose.CONTROL, Purpose.BULK
 
 MAX_MESSAGE = MAX_BODY - 64
 
 
 @frozen
 class Entry:
-    """One row.  ``senders`` and ``answers`` are empty for what is itself an answer."""
+    """One row.  ``senders``, ``answers`` and ``purpose`` are empty for what is itself an answer."""
 
     record: Record
     senders: frozenset[Role] = frozenset()
+    purpose: Purpose | None = None
     answers: tuple[type[Any], ...] = ()
 
     @property
@@ -44,27 +47,27 @@ class Entry:
 
 
 TABLE: dict[int, Entry] = {
-    0x01: Entry(w.CREATE_UPLOAD, ANYONE, (m.UploadGranted,)),
-    0x02: Entry(w.RESUME_UPLOAD, ANYONE, (m.UploadGranted,)),
-    0x03: Entry(w.ALLOCATE_CHUNKS, ANYONE, (m.Placements,)),
-    0x04: Entry(w.REPLACE_CHUNK, ANYONE, (m.Placements,)),
-    0x05: Entry(w.RENEW_LEASE, ANYONE, (m.Lease,)),
-    0x06: Entry(w.COMMIT_FILE, ANYONE, (m.FileInfo, m.Done)),
-    0x07: Entry(w.ABORT_UPLOAD, ANYONE, (m.Done,)),
-    0x08: Entry(w.GET_FILE, ANYONE, (m.FileInfo,)),
-    0x09: Entry(w.LIST_CHUNKS, ANYONE, (m.ChunkPage,)),
-    0x0A: Entry(w.LIST_FILES, ANYONE, (m.FilePage,)),
-    0x0B: Entry(w.DELETE_FILE, ANYONE, (m.FileInfo, m.Done)),
-    0x0C: Entry(w.REPORT_CORRUPT, ANYONE, (m.Done,)),
-    0x0D: Entry(w.GET_STATUS, ANYONE, (m.Status,)),
-    0x20: Entry(c.REGISTER, CHUNK_SERVERS, (m.Registered,)),
-    0x21: Entry(c.HEARTBEAT, CHUNK_SERVERS, (m.HeartbeatAnswer,)),
-    0x22: Entry(c.INVENTORY, CHUNK_SERVERS, (m.InventoryTaken,)),
-    0x23: Entry(c.COMMIT_CHUNKS, CHUNK_SERVERS, (m.CommitOutcomes,)),
-    0x24: Entry(c.ADD_REPLICAS, CHUNK_SERVERS, (m.CommitOutcomes, m.Done)),
-    0x40: Entry(c.PUT_CHUNK, ANYONE, (m.ChunkWritten,)),
-    0x41: Entry(c.GET_CHUNK, ANYONE, (m.ChunkHead,)),
-    0x42: Entry(c.VERIFY_CHUNK, NODES, (m.Verified,)),
+    0x01: Entry(w.CREATE_UPLOAD, ANYONE, CONTROL, (m.UploadGranted,)),
+    0x02: Entry(w.RESUME_UPLOAD, ANYONE, CONTROL, (m.UploadGranted,)),
+    0x03: Entry(w.ALLOCATE_CHUNKS, ANYONE, CONTROL, (m.Placements,)),
+    0x04: Entry(w.REPLACE_CHUNK, ANYONE, CONTROL, (m.Placements,)),
+    0x05: Entry(w.RENEW_LEASE, ANYONE, CONTROL, (m.Lease,)),
+    0x06: Entry(w.COMMIT_FILE, ANYONE, CONTROL, (m.FileInfo, m.Done)),
+    0x07: Entry(w.ABORT_UPLOAD, ANYONE, CONTROL, (m.Done,)),
+    0x08: Entry(w.GET_FILE, ANYONE, CONTROL, (m.FileInfo,)),
+    0x09: Entry(w.LIST_CHUNKS, ANYONE, CONTROL, (m.ChunkPage,)),
+    0x0A: Entry(w.LIST_FILES, ANYONE, CONTROL, (m.FilePage,)),
+    0x0B: Entry(w.DELETE_FILE, ANYONE, CONTROL, (m.FileInfo, m.Done)),
+    0x0C: Entry(w.REPORT_CORRUPT, ANYONE, CONTROL, (m.Done,)),
+    0x0D: Entry(w.GET_STATUS, ANYONE, CONTROL, (m.Status,)),
+    0x20: Entry(c.REGISTER, CHUNK_SERVERS, CONTROL, (m.Registered,)),
+    0x21: Entry(c.HEARTBEAT, CHUNK_SERVERS, CONTROL, (m.HeartbeatAnswer,)),
+    0x22: Entry(c.INVENTORY, CHUNK_SERVERS, CONTROL, (m.InventoryTaken,)),
+    0x23: Entry(c.COMMIT_CHUNKS, CHUNK_SERVERS, CONTROL, (m.CommitOutcomes,)),
+    0x24: Entry(c.ADD_REPLICAS, CHUNK_SERVERS, CONTROL, (m.CommitOutcomes, m.Done)),
+    0x40: Entry(c.PUT_CHUNK, ANYONE, BULK, (m.ChunkWritten,)),
+    0x41: Entry(c.GET_CHUNK, ANYONE, BULK, (m.ChunkHead,)),
+    0x42: Entry(c.VERIFY_CHUNK, NODES, CONTROL, (m.Verified,)),
     0x80: Entry(c.DONE),
     0x81: Entry(w.UPLOAD_GRANTED),
     0x82: Entry(w.PLACEMENTS_ANSWER),
@@ -121,9 +124,9 @@ def is_request(code: int) -> bool:
     return bool(TABLE[code].senders)
 
 
-def may_ask(role: Role, code: int) -> bool:
-    """Whether a peer of this (proven, or claimed by a stranger: CLIENT) role may send the request."""
-    return role in TABLE[code].senders
+def may_ask(role: Role, purpose: Purpose, code: int) -> bool:
+    """Whether a peer of this role (proven, or CLIENT for a stranger) may send the request on such a connection."""
+    return role in TABLE[code].senders and purpose is TABLE[code].purpose
 
 
 def answers_of(request: object) -> tuple[type[Any], ...]:

@@ -31,6 +31,7 @@ from dfs.simulation.host import SimulatedHost, World
 KEY = b"k" * 32
 CLUSTER = b"c" * 16
 PORT = 7000
+BULK_PORT = 7001
 ASK = RenewLease(FileId(1), 1)
 
 
@@ -160,7 +161,7 @@ class Source:
 
 
 class Room:
-    """A listening node on one host and whoever dials on the other."""
+    """A metadata node and, at ``bulk_address``, a chunk server on one host, with one service; who dials on another."""
 
     def __init__(self, listener: Identity | None = None, seed: int = 1) -> None:
         self.world = World(seed)
@@ -172,13 +173,17 @@ class Room:
             self.there.runtime, listener or identity(Role.META, "meta-1"), self.service, lambda: 4711
         )
         self.world.run_until(TCP4ServerEndpoint(self.there.reactor, PORT).listen(self.factory))
+        self.bulk_address = f"{self.there.ip}:{BULK_PORT}"
+        self.bulk = ServerFactory(self.there.runtime, identity(Role.CHUNK, "chunk-9"), self.service, lambda: 4711)
+        self.world.run_until(TCP4ServerEndpoint(self.there.reactor, BULK_PORT).listen(self.bulk))
 
     def dial(
         self, who: Identity | None = None, purpose: Purpose = Purpose.CONTROL, service: Any = None, expect: str = ""
     ) -> Any:
         """A connection that finished Hello; raises what connect fails with."""
         who = who or identity(Role.CHUNK, "chunk-1")
-        return self.world.run_until(connect(self.here.runtime, self.address, who, purpose, service, expect))
+        address = self.bulk_address if purpose is Purpose.BULK else self.address
+        return self.world.run_until(connect(self.here.runtime, address, who, purpose, service, expect))
 
     def raw(self, protocol: Protocol) -> Any:
         """A connection that speaks whatever the test writes."""

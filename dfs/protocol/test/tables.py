@@ -72,12 +72,13 @@ def requests() -> str:
             entry.cls.__name__,
             _fields(entry.record),
             _SENDERS[entry.senders],
+            "" if entry.purpose is None else entry.purpose.name,
             " or ".join(answer.__name__ for answer in entry.answers),
         )
         for code, entry in TABLE.items()
         if entry.senders
     ]
-    return _table(("code", "request", "fields", "who may ask", "answer"), rows)
+    return _table(("code", "request", "fields", "who may ask", "connection", "answer"), rows)
 
 
 def answers() -> str:

@@ -23,8 +23,8 @@ from dfs.protocol.errors import (
 from dfs.protocol.failures import decode_error, encode_error
 from dfs.protocol.interfaces import IConnection, IService
 from dfs.protocol.limits import MAX_INCOMING, MAX_ONE_WAY_BUFFER, MAX_OUTGOING, MAX_SENTENCE
-from dfs.protocol.messages import Lease, Registered, RenewLease, VerifyChunk
-from dfs.protocol.test.nodes import ASK, KEY, Room, Service, identity
+from dfs.protocol.messages import AddReplicas, Lease, Registered, RenewLease, VerifyChunk
+from dfs.protocol.test.nodes import ASK, KEY, Room, Service, identity, put_request
 from dfs.protocol.values import FileId, Generation, NodeNumber, Purpose, Role
 
 
@@ -187,6 +187,15 @@ class PermissionTests(SynchronousTestCase):
         self.assertEqual(room.until(client.call(ASK, 5)), Lease(7))
         self.assertEqual(room.service.events, [("connected", "client", False), ("request", "RenewLease")])
 
+    def test_purposes(self) -> None:
+        """Even a proven chunk server asks metadata nothing on a BULK connection, which it may have opened at somebody
+        else's word, and streams nothing on a CONTROL connection (S43)."""
+        room = Room()
+        call = room.dial(purpose=Purpose.BULK).call(AddReplicas(()), 5)
+        self.assertRaises(Forbidden, room.until, call)
+        self.assertRaises(Forbidden, room.until, room.dial().call(put_request(), 5))
+        self.assertFalse([event for event in room.service.events if "connected" not in event])
+
     def test_claimed_name(self) -> None:
         """A peer that proved nothing is not trusted, whatever it calls itself."""
         room = Room()
@@ -305,4 +314,4 @@ class SilenceTests(SynchronousTestCase):
         room = Room()
         room.dial(purpose=Purpose.BULK)
         room.run(200)
-        self.assertEqual(len(room.factory.connections), 0)
+        self.assertEqual(len(room.bulk.connections), 0)

@@ -183,7 +183,7 @@ class PoolTests(SynchronousTestCase):
 
     def acquire(self) -> Deferred[IConnection]:
         """One more connection."""
-        return self.pool.acquire(self.room.address, "meta-1")
+        return self.pool.acquire(self.room.bulk_address, "chunk-9")
 
     def test_reuse(self) -> None:
         """A released connection serves the next."""
@@ -204,7 +204,7 @@ class PoolTests(SynchronousTestCase):
         self.assertNoResult(fourth)
         first.abort()
         self.assertIsNot(self.room.until(fourth), first)
-        self.assertEqual(len(self.room.factory.connections), 2)
+        self.assertEqual(len(self.room.bulk.connections), 2)
 
     def test_lost_while_idle(self) -> None:
         """An idle connection that ended is not handed out."""
@@ -259,6 +259,6 @@ class PoolTests(SynchronousTestCase):
         self.failureResultOf(third, Disconnected)
         self.room.until(stopping)
         self.room.run()
-        self.assertEqual(len(self.room.factory.connections), 0)
+        self.assertEqual(len(self.room.bulk.connections), 0)
         self.pool.release(first)
         self.failureResultOf(self.acquire(), Disconnected)

@@ -62,12 +62,21 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_client_is_a_stranger(self) -> None:
         """A client without a key is let in, untrusted, and learns the cluster."""
-        dialer, listener = sides(CLIENT, META, Purpose.BULK)
+        dialer, listener = sides(CLIENT, CHUNK, Purpose.BULK)
         shake(dialer, listener)
         assert dialer.established is not None and listener.established is not None
         self.assertFalse(listener.established.trusted)
         self.assertEqual(dialer.established.theirs.cluster, META.cluster)
         self.assertEqual(dialer.established.theirs.purpose, Purpose.BULK)
+
+    def test_proof_is_kept_from_the_wrong_listener(self) -> None:
+        """A dialer that means a chunk server shows a metadata node no proof, and the other way round: so nobody in
+        between can pass it on (S43)."""
+        for purpose, listener in ((Purpose.BULK, META), (Purpose.RAFT, CHUNK), (Purpose.SNAPSHOT, CHUNK)):
+            dialer = Handshake(identity(Role.META, "meta-2"), purpose, b"d" * 32, 5, "", dialer=True)
+            answering = Handshake(listener, Purpose.CONTROL, b"l" * 32, 6, "", dialer=False)
+            welcome = answering.receive(frame_of(dialer.start()))
+            self.assertRaises(WrongCluster, dialer.receive, frame_of(welcome))
 
     def test_expected_name(self) -> None:
         """A dialer that expects just this node is content."""

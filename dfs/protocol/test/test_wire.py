@@ -16,7 +16,7 @@ from dfs.protocol.layout import Text, parse_exactly
 from dfs.protocol.limits import MAX_COMMITS, MAX_NODES
 from dfs.protocol.messages import CommitChunks, GetFile, GetStatus, Lease, Operation, ReplaceChunk
 from dfs.protocol.test.samples import golden, samples, values
-from dfs.protocol.values import FileId, Generation, Role
+from dfs.protocol.values import FileId, Generation, Purpose, Role
 from dfs.protocol.wire import TABLE
 
 FEW = settings(max_examples=25, deadline=None, database=None)
@@ -100,9 +100,9 @@ class TableTests(SynchronousTestCase):
     def test_strangers(self) -> None:
         """A client may ask for nothing that only nodes may say."""
         for cls in (messages.Register, messages.Heartbeat, messages.Inventory, CommitChunks, messages.AddReplicas):
-            self.assertFalse(wire.may_ask(Role.CLIENT, wire.code_of(cls)))
-            self.assertTrue(wire.may_ask(Role.CHUNK, wire.code_of(cls)))
-        self.assertTrue(wire.may_ask(Role.CLIENT, wire.code_of(messages.CreateUpload)))
+            self.assertFalse(wire.may_ask(Role.CLIENT, Purpose.CONTROL, wire.code_of(cls)))
+            self.assertTrue(wire.may_ask(Role.CHUNK, Purpose.CONTROL, wire.code_of(cls)))
+        self.assertTrue(wire.may_ask(Role.CLIENT, Purpose.CONTROL, wire.code_of(messages.CreateUpload)))
 
     def test_unknown_code(self) -> None:
         """A code of a newer version is refused as unknown, not as malformed (S39)."""
