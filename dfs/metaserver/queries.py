@@ -35,6 +35,8 @@ from dfs.protocol.messages import ChunkInfo, ChunkPage, FileInfo, FilePage, Repl
 from dfs.protocol.values import FileId, Generation, NodeState, chunk_id
 
 MAX_PAGE = 1000
+PAGE_BYTES = 512 << 10  # about where a page ends, well below the largest frame
+ROW_BYTES = 160  # of a row besides its names, at most
 
 
 @frozen
@@ -100,18 +102,24 @@ def get_file(store: IKeyValueStore, name: str | None, file_id: int | None) -> Fi
 
 
 def list_files(store: IKeyValueStore, prefix: str, token: bytes, limit: int) -> FilePage:
-    """In byte order of the names.  A name that is there throughout appears exactly once over all pages."""
+    """In byte order of the names.  A name that is there throughout appears exactly once over all pages.  A page ends
+    at PAGE_BYTES too, so that it can be sent whatever the names are (S44)."""
     _check_limit(limit)
     begin = tables.NAMES + prefix.encode()
     start = max(begin, tables.NAMES + token + b"\x00") if token else begin
     pairs = store.scan(start, prefix_end(begin), limit + 1)
-    files = []
-    for _key, value in pairs[:limit]:
+    files: list[FileInfo] = []
+    taken = size = 0
+    for key, value in pairs[:limit]:
+        size += len(key) + ROW_BYTES
+        if taken and size > PAGE_BYTES:
+            break
+        taken += 1
         file_id = number_codec.decode(value).number
         file = _file(store, file_id)
         if file is not None:
             files.append(describe(file_id, file))
-    return FilePage(tuple(files), pairs[limit - 1][0][1:] if len(pairs) > limit else b"")
+    return FilePage(tuple(files), pairs[taken - 1][0][1:] if len(pairs) > taken else b"")
 
 
 def _check_limit(limit: int) -> None:
@@ -135,8 +143,12 @@ def list_chunks(
     start = tables.chunk_key(file_id, first_index)
     pairs = store.scan(start, prefix_end(tables.chunks_of(file_id)), limit + 1)
     known: dict[int, Replica] = {}
-    chunks = []
+    chunks: list[ChunkInfo] = []
+    taken = size = 0
     for key, value in pairs[:limit]:
+        if size > PAGE_BYTES:
+            break
+        taken += 1
         record = chunk_codec.decode(value)
         if record.committed:
             index = tables.place_of(key)[1]
@@ -144,7 +156,12 @@ def list_chunks(
             identity = chunk_id(cluster_id, FileId(file_id), index)
             generation = Generation(record.generation)
             chunks.append(ChunkInfo(index, identity, generation, record.length, record.sha256, replicas))
-    return ChunkPage(tuple(chunks), tables.place_of(pairs[limit][0])[1] if len(pairs) > limit else None)
+            size += ROW_BYTES + sum(_size(replica) for replica in replicas)
+    return ChunkPage(tuple(chunks), tables.place_of(pairs[taken][0])[1] if len(pairs) > taken else None)
+
+
+def _size(replica: Replica) -> int:
+    return len(replica.node.encode()) + len(replica.address.encode()) + 16
 
 
 def _replica(store: IKeyValueStore, number: int, states: Mapping[int, NodeState], known: dict[int, Replica]) -> Replica:

@@ -8,8 +8,10 @@ from dfs.metaserver import commands, inventories, queries, tables
 from dfs.metaserver.commands import Lost
 from dfs.metaserver.test.bench import CHUNK, CLUSTER, Bench, sha
 from dfs.protocol.errors import BadRequest, FileNotFound
-from dfs.protocol.messages import HeldReplica, Inventory
+from dfs.protocol.limits import MAX_BODY
+from dfs.protocol.messages import ChunkCommit, DurableReplica, HeldReplica, Inventory
 from dfs.protocol.values import HISTORY_SHIFT, FileId, Generation, NodeNumber, NodeState, chunk_id
+from dfs.protocol.wire import encode
 
 
 class QueryTests(SynchronousTestCase):
@@ -92,6 +94,45 @@ class QueryTests(SynchronousTestCase):
                 queries.get_file(self.store, name, file_id)
         with self.assertRaises(BadRequest):
             queries.get_file(self.store, None, None)
+
+    def test_long_names_list(self) -> None:
+        """Every page of names as long as they may be can be sent, and each name is on one (S44)."""
+        names = [f"{number:04}".ljust(4096, "x") for number in range(300)]
+        for name in names:
+            self.bench.finish(self.bench.create(name, 0).file_id, 1, 0)
+        token, found = b"", list[str]()
+        while True:
+            page = queries.list_files(self.store, "", token, 1000)
+            self.assertLess(len(encode(page)), MAX_BODY)
+            found += [file.name for file in page.files]
+            token = page.token
+            if not token:
+                break
+        self.assertEqual(found, names)
+
+    def test_long_node_names(self) -> None:
+        """A page of chunks at nodes with long names and addresses can be sent, and the next goes on after it (S44)."""
+        for number in range(4, 12):
+            name = f"{number}".ljust(255, "n")
+            self.bench.do(commands.RegisterNode(name, bytes([number]) * 16, name, ""))
+        granted = self.bench.create("a", 1, nodes=tuple(range(4, 12)), replication=8)
+        for begin in range(1, 400, 50):
+            placements = (tuple(range(4, 12)),) * 50
+            self.bench.do(commands.AllocateChunks(granted.file_id, 1, begin, placements))
+        for index in range(401):
+            chunk = queries.chunk(self.store, granted.file_id, index)
+            assert chunk is not None
+            durable = tuple(DurableReplica(NodeNumber(node), index + 1) for node in chunk.nodes)
+            commit = ChunkCommit(granted.file_id, index, Generation(chunk.generation), CHUNK, sha(index), durable)
+            self.bench.do(commands.CommitChunks((commit,)))
+        first: int | None = 0
+        found: list[int] = []
+        while first is not None:
+            page = queries.list_chunks(self.store, CLUSTER, granted.file_id, first, 1000, {})
+            self.assertLess(len(encode(page)), MAX_BODY)
+            found += [chunk.index for chunk in page.chunks]
+            first = page.next_index
+        self.assertEqual(found, list(range(401)))
 
 
 class InventoryTests(SynchronousTestCase):
