@@ -36,7 +36,6 @@ from typing import Any
 
 from berkeleydb import db as bdb
 from crc32c import crc32c
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from dfs.disk.errors import DiskError
@@ -61,7 +60,11 @@ _META_KEY = b""
 _FIRST_KEY = b"\x00"
 _ENVIRONMENT = bdb.DB_CREATE | bdb.DB_INIT_MPOOL | bdb.DB_INIT_TXN | bdb.DB_INIT_LOG | bdb.DB_PRIVATE | bdb.DB_RECOVER
 
-_log = Logger()
+_OPEN: set[BerkeleyStore] = set()
+"""Stores that were not closed in order, kept until the process ends, which is soon after a failure.
+
+To close the engine after a failure, or to let Python close it with its last reference, writes its pages, also those
+whose log records never reached the disk: no recovery would get over them.  So it is left as a crash leaves it."""
 
 
 def seal(key: bytes, value: bytes) -> bytes:
@@ -97,13 +100,13 @@ class BerkeleyStore:
         with self._failing():
             disk.make_folders(folder)
             self._environment = _open_environment(folder, cache)
+            _OPEN.add(self)
             try:
                 self._db = _open_tables(self._environment)
                 self._count = self._load_count()
                 self._witness.watch()
             except BaseException:
                 self._witness.close()
-                self._environment.close()
                 raise
 
     @contextmanager
@@ -223,21 +226,12 @@ class BerkeleyStore:
                     self._checkpoint()
                     self._db.close()
                     self._environment.close()
-            else:
-                self._abandon()
+                _OPEN.discard(self)
         finally:
             self._guard.is_closed = True
             self._witness.close()
             if self._lock is not None:
                 self._lock.release()
-
-    def _abandon(self) -> None:
-        """Release the handles of a failed environment, which may refuse even that."""
-        for handle in (self._db, self._environment):
-            try:
-                handle.close()
-            except bdb.DBError as error:
-                _log.warn("{name}: closing after a failure: {error}", name=self._guard.name, error=str(error))
 
 
 def _open_environment(folder: str, cache: int) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +20,29 @@ from dfs.kv.test.contract import StoreContract, after, numbered
 
 SKIP = None if is_installed(BERKELEYDB) else "berkeleydb is not installed"
 SMALL_CACHE = 256 << 10
+
+FAILING = """
+import os, resource, sys
+from dfs.disk.real import RealDisk
+from dfs.kv.berkeley import BerkeleyStore
+from dfs.kv.errors import StoreError
+from dfs.kv.interfaces import Batch
+store = BerkeleyStore(RealDisk(), sys.argv[1])
+for number in range(20):
+    store.apply(Batch({b"%03d" % number: b"x" * 1000}))
+store.sync()
+resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, -1))  # bytes beyond that offset are refused
+try:
+    for number in range(20, 1000):
+        store.apply(Batch({b"%03d" % number: b"x" * 1000}))
+    store.sync()
+except StoreError:
+    print("failed")
+store.close()
+del store
+sys.stdout.flush()
+os._exit(0)  # as a daemon ends that cannot go on
+"""
 
 
 def used(path: str) -> int:
@@ -135,6 +160,15 @@ class BerkeleyStoreTests(StoreContract, SynchronousTestCase):
         store._environment = environment
         for call in (lambda: store.get(b"a"), lambda: store.scan(b""), lambda: store.apply(Batch()), store.sync):
             self.assertRaises(StoreFailed, call)
+
+    def test_failed_write_of_the_log(self) -> None:
+        """A log that could not be written (a full disk) costs nothing that was synced: closing the failed environment
+        writes no page whose log records are missing, so the next start recovers (S21, S31)."""
+        done = subprocess.run([sys.executable, "-c", FAILING, self.base], capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, "failed\n"), done.stderr)
+        store = self.opened()
+        self.assertGreaterEqual(store.count(), 20)
+        self.assertEqual(store.get(b"019"), b"x" * 1000)
 
     def test_swallowed_sync_failure(self) -> None:
         """A failed write-back that the engine's retry hides is reported by our own descriptors (S31)."""
