@@ -2,7 +2,8 @@
 
 A copy is read, checked against the footer's CRC-32C and hashed while it is sent; it is ended,
 and so becomes a replica at the target, only if that hash is the one that metadata recorded
-at the commit (S07).  A source that does not match is set aside and never copied as good.
+at the commit (S07).  A source that does not match is never copied as good, and reported; it is set aside only where
+its own footer and bytes disagree.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from dfs.chunkserver.child import PUT_TIMEOUT, Pool
 from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.sending import Sender
 from dfs.chunkserver.store import ChunkStore, Reading
-from dfs.protocol.errors import BadRequest, DeadlinePassed, DFSError, Disconnected, Forbidden, ReplicaCorrupt
+from dfs.protocol.errors import (
+    BadRequest,
+    DeadlinePassed,
+    DFSError,
+    Disconnected,
+    DiskFailed,
+    Forbidden,
+    ReplicaCorrupt,
+)
 from dfs.protocol.interfaces import IConnection
 from dfs.protocol.messages import ChunkWritten, Job, JobKind, JobResult, PutChunk
 from dfs.protocol.trust import KeyRing
@@ -62,7 +71,7 @@ class Worker:
         ref = _ref(job)
         reading = await self._store.open_reader(ref)
         try:
-            await self._check_source(job, ref, reading)
+            self._check_source(job, reading)
             connection = await self._pool.acquire(job.targets[0].address, expect=job.targets[0].name)
             try:
                 written = await self._send(job, ref, reading, connection)
@@ -78,11 +87,14 @@ class Worker:
         wanted = {target.node for target in job.targets}
         return [_done(job, one.node, one.number) for one in written.replicas if one.node in wanted]
 
-    async def _check_source(self, job: Job, ref: ChunkRef, reading: Reading) -> None:
+    def _check_source(self, job: Job, reading: Reading) -> None:
         footer = reading.footer
         if (footer.length, footer.sha256) != (job.length, job.sha256):
-            await self._store.set_aside(ref, "its footer is not what metadata recorded at the commit")
-            raise ReplicaCorrupt(f"{self._node} holds other bytes than were committed", nodes=(self._node,))
+            raise self._other_bytes()
+
+    def _other_bytes(self) -> ReplicaCorrupt:
+        """Metadata takes the replica off its record.  The file stays: a wrong order must not move what is whole."""
+        return ReplicaCorrupt(f"{self._node} holds other bytes than were committed", nodes=(self._node,))
 
     async def _send(self, job: Job, ref: ChunkRef, reading: Reading, connection: IConnection) -> ChunkWritten:
         assert job.grant is not None
@@ -103,8 +115,9 @@ class Worker:
         try:
             await Sender(reading, put, 0, job.length, digest).run()
             if digest.digest() != job.sha256:
-                await self._store.set_aside(ref, "its bytes are not those that were committed")
-                raise ReplicaCorrupt(f"{self._node} holds other bytes than were committed", nodes=(self._node,))
+                if await self._store.set_aside(ref, "its bytes are not those that were committed") is None:
+                    raise self._other_bytes()
+                raise DiskFailed(f"{self._node} read a replica wrongly once", nodes=(self._node,))
         except DFSError as error:
             put.abort(error)  # the target leaves nothing behind
             await _first_failure(put.answer, error)
@@ -133,8 +146,7 @@ class Worker:
     async def _verify(self, job: Job) -> None:
         footer = await self._store.verify(_ref(job))
         if job.sha256 and footer.sha256 != job.sha256:
-            await self._store.set_aside(_ref(job), "it is not what metadata recorded at the commit")
-            raise ReplicaCorrupt(f"{self._node} holds other bytes than were committed", nodes=(self._node,))
+            raise self._other_bytes()
 
 
 def _ref(job: Job) -> ChunkRef:

@@ -241,8 +241,9 @@ class ChunkStore:
         try:
             return Reading(self, ref, await self.run(ChunkReader, self._disk, self._layout, ref))
         except ReplicaCorrupt as error:
-            await self.set_aside(ref, str(error))
-            raise
+            if await self.set_aside(ref, str(error)) is None:
+                raise
+            return Reading(self, ref, await self.run(ChunkReader, self._disk, self._layout, ref))
 
     async def verify(self, ref: ChunkRef) -> Footer:
         """Re-read the replica whole; a corrupt one is set aside.
@@ -253,14 +254,26 @@ class ChunkStore:
             footer: Footer = await self.run(reading.verify, self._disk, self._layout, ref)
             return footer
         except ReplicaCorrupt as error:
-            await self.set_aside(ref, str(error))
-            raise
+            good = await self.set_aside(ref, str(error))
+            if good is None:
+                raise
+            return good
 
-    async def set_aside(self, ref: ChunkRef, why: str) -> None:
-        """Move a corrupt replica into the quarantine: it is not served, not listed, and kept (S11)."""
+    async def set_aside(self, ref: ChunkRef, why: str) -> Footer | None:
+        """Move a corrupt replica into the quarantine: it is not served, not listed, and kept (S11).
+
+        First it is read whole once more, through a new descriptor: a replica whose bytes and footer agree stays, and
+        its footer is returned; what a bad cable spoiled is not the disk's.  Raises DiskFailed: no verdict.
+        """
         async with self._alone(ref):
             if self.index.get(ref) is None:
-                return
+                return None
+            try:
+                footer: Footer = await self.run(reading.verify, self._disk, self._layout, ref)
+                _log.warn("{node} read {ref} wrongly once, and it is whole: {why}", node=self._node, ref=ref, why=why)
+                return footer
+            except (ReplicaCorrupt, ReplicaNotFound) as error:
+                why = f"{why}; then {error}"
             _log.error("{node} sets a corrupt replica aside: {ref}: {why}", node=self._node, ref=ref, why=why)
             number = await self._numbers.take()
             try:
@@ -268,6 +281,7 @@ class ChunkStore:
                 self.quarantined += 1
                 path, nonce = self._layout.path(ref), self._runtime.entropy(8)
                 await self.run(quarantine.set_aside, self._disk, self._layout, path, "corrupt", nonce)
+                return None
             finally:
                 self._numbers.settle(number)
 
@@ -341,14 +355,16 @@ class Reading:
 
     async def read(self, offset: int, length: int, digest: Digest | None = None) -> list[Block]:
         """Verified blocks from a piece's start, hashed into ``digest``.  Raises ReplicaCorrupt after setting the
-        replica aside."""
+        replica aside, DiskFailed."""
         self._busy = True
         try:
             blocks: list[Block] = await self._store.run(self._reader.read, offset, length, digest)
             return blocks
         except ReplicaCorrupt as error:
-            await self._store.set_aside(self._ref, str(error))
-            raise
+            if await self._store.set_aside(self._ref, str(error)) is None:
+                raise
+            blocks = await self._store.run(self._reader.read, offset, length, digest)
+            return blocks
         finally:
             self._busy = False
             self._close_if_due()

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.identity import claim, open_folder
+from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.test.fakes import (
     CLUSTER,
@@ -71,7 +72,12 @@ class CrashTests(SynchronousTestCase):
         self.successResultOf(Deferred.fromCoroutine(put(store, OTHER, CONTENT)))
         return disk, store, threads
 
-    def cut(self, count: int, step: Callable[[ChunkStore], Awaitable[object]]) -> tuple[ChunkStore, bool, bool]:
+    def cut(
+        self,
+        count: int,
+        step: Callable[[ChunkStore], Awaitable[object]],
+        prepare: Callable[[SimulatedDisk], None] = lambda disk: None,
+    ) -> tuple[ChunkStore, bool, bool]:
         """Cut the power in the place of the step's ``count``-th operation; the store after the restart, whether
         the step was answered before, and whether the power went at all."""
         disk, store, threads = self.machine()
@@ -80,6 +86,7 @@ class CrashTests(SynchronousTestCase):
         async def run() -> None:
             answers.append(await step(store))
 
+        prepare(disk)
         disk.crash_at(count)
         task = Deferred.fromCoroutine(run())
         self.assertIsNotNone(task)
@@ -127,9 +134,13 @@ class CrashTests(SynchronousTestCase):
 
     def test_every_step_of_a_quarantine(self) -> None:
         """A power cut at any operation of a setting aside loses no file: it is in its place or in the quarantine."""
+
+        def spoil(disk: SimulatedDisk) -> None:
+            disk.flip_bits(Layout(ROOT, CLUSTER).path(OTHER), 5)
+
         for count in range(1, MOST):
-            store, _, died = self.cut(count, lambda store: store.set_aside(OTHER, "a test"))
-            self.assertEqual(self.whole(store, OTHER) + store.quarantined, 1, count)
+            store, _, died = self.cut(count, lambda store: store.set_aside(OTHER, "a test"), spoil)
+            self.assertEqual((store.index.get(OTHER) is not None) + store.quarantined, 1, count)
             if not died:
                 break
         else:

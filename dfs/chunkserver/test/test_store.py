@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 from crc32c import crc32c
 from twisted.internet.defer import Deferred
@@ -29,7 +30,7 @@ from dfs.chunkserver.test.fakes import (
 )
 from dfs.chunkserver.writing import WriteRules
 from dfs.disk.errors import DiskError, DiskFull, SyncFailed
-from dfs.disk.real import RealDisk
+from dfs.disk.real import RealDisk, RealFile
 from dfs.protocol.errors import BadRequest, DiskFailed, NoSpace, ReplicaCorrupt, ReplicaNotFound, StaleGeneration
 from dfs.protocol.messages import HeldReplica
 from dfs.protocol.values import PIECE, ChunkRef, FileId, Generation
@@ -418,6 +419,38 @@ class CorruptTests(StoreCase):
             self.failureResultOf(Deferred.fromCoroutine(self.store.verify(REF)), ReplicaCorrupt)
             self.assertIsNone(self.store.index.get(REF))
         self.flushLoggedErrors()
+
+
+    def test_one_bad_read_moves_nothing(self) -> None:
+        """A bit that flipped on the way from the disk, in the footer or in the bytes, is looked at again through a
+        new descriptor: the reader gets the right bytes and the replica stays (S11)."""
+        self.put()
+        for what in (self.read, self.verified):
+            for place, count in ((-20, 1), (0, 3)):  # the footer; bytes, which a reader looks at twice by itself
+                left = self.flip_reads(place, count)
+                self.assertEqual(what(), CONTENT)
+                self.assertEqual(left, [0])
+                self.assertEqual((self.store.quarantined, self.left()), (0, [self.layout.name(REF)]))
+
+    def flip_reads(self, place: int, count: int) -> list[int]:
+        """Flip a bit of what the next ``count`` reads of replicas return; how many are left to come."""
+        left = [count]
+        real: Callable[[RealFile, int, int], bytes] = RealFile.pread
+
+        def pread(file: RealFile, length: int, offset: int) -> bytes:
+            content = bytearray(real(file, length, offset))
+            if file.path.endswith(".chunk") and left[0]:
+                left[0] -= 1
+                content[place] ^= 1
+            return bytes(content)
+
+        self.patch(RealFile, "pread", pread)
+        return left
+
+    def verified(self) -> bytes:
+        """The content, if verify finds it."""
+        footer = self.successResultOf(Deferred.fromCoroutine(self.store.verify(REF)))
+        return CONTENT if footer.sha256 == sha256_of(CONTENT) else b""
 
 
 class FolderTests(SynchronousTestCase):
