@@ -39,7 +39,9 @@ class _Dial:
         """Begin.  Raises SettingError for what is no address."""
         target = endpoint(runtime.reactor, parse_address(self._address), timeout)
         self._timer = runtime.reactor.callLater(timeout, self._expired, timeout)
-        connecting = target.connect(Factory.forProtocol(lambda: self._keep(make(self))))
+        factory = Factory.forProtocol(lambda: self._keep(make(self)))
+        factory.noisy = False  # a line in the log for each connection tells nobody anything
+        connecting = target.connect(factory)
         self._connecting = connecting.addErrback(self._not_connected)
 
     def _keep(self, connection: Connection) -> Connection:
