@@ -32,13 +32,19 @@ class Numbers:
         while self._line.left == 0:
             await self._extending.acquire()
             try:
-                if self._line.left == 0:
-                    wanted = self._line.reserved + RANGE
-                    await self._run(reserve, self._disk, self._path, wanted)
-                    self._line.reserved = wanted
-            finally:
+                await self._extend()
+            except Exception:
                 self._extending.release()
+                raise
+            self._extending.release()  # not in a finally: one that is dropped with its program passes it to nobody
         return self._line.give()
+
+    async def _extend(self) -> None:
+        """Reserve more, unless another did while we waited for the lock."""
+        if self._line.left == 0:
+            wanted = self._line.reserved + RANGE
+            await self._run(reserve, self._disk, self._path, wanted)
+            self._line.reserved = wanted
 
     def settle(self, number: int) -> None:
         """What the number counts is in the index, or will never be."""

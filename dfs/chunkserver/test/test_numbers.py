@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.chunkserver.numbers import (
@@ -16,6 +17,7 @@ from dfs.chunkserver.numbers import (
     read_reserved,
     reserve,
 )
+from dfs.chunkserver.reservation import Numbers
 from dfs.disk.real import RealDisk
 
 
@@ -67,3 +69,14 @@ class ReservationTests(SynchronousTestCase):
         file.pwrite([bytes(2 * SLOT)], 0)
         file.close()
         self.assertIsNone(read_reserved(self.disk, self.path))
+
+    def test_dropped_while_it_extends(self) -> None:
+        """A program that is dropped in the middle of extending (its process died) passes the lock to nobody."""
+        waiting: Deferred[None] = Deferred()
+        numbers = Numbers(lambda *call: waiting, self.disk, self.path, NumberLine(0, 0))
+        dropped = numbers.take()
+        dropped.send(None)
+        second = Deferred.fromCoroutine(numbers.take())
+        dropped.close()
+        self.assertNoResult(second)
+        self.assertEqual(len(numbers._extending.waiting), 1)
