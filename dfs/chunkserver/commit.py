@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dfs.protocol.errors import Busy, DFSError, InternalError, StaleGeneration, UploadGone
 from dfs.protocol.messages import AddReplicas, ChunkCommit, CommitChunks, CommitOutcome, CommitOutcomes
@@ -62,12 +63,14 @@ class CommitBatcher:
             self._task = Deferred.fromCoroutine(self._run())
 
     async def _run(self) -> None:
-        while self._commits or self._adds:
-            if self._commits:
-                await self._send_commits()
-            if self._adds:
-                await self._send_adds()
-        self._sending = False
+        try:
+            while self._commits or self._adds:
+                if self._commits:
+                    await self._send_commits()
+                if self._adds:
+                    await self._send_adds()
+        finally:
+            self._sending = False
 
     async def _send_commits(self) -> None:
         batch = [self._commits.popleft() for _ in range(min(MOST, len(self._commits)))]
@@ -75,9 +78,9 @@ class CommitBatcher:
             answer = await self._call(CommitChunks(tuple(commit for commit, _ in batch)))
             if not isinstance(answer, CommitOutcomes) or len(answer.outcomes) != len(batch):
                 raise InternalError("metadata answered a commit with something else")
-        except DFSError as error:
+        except Exception as error:  # noqa: BLE001 - a defect in one batch must not hold up the others
             for _, done in batch:
-                done.errback(error)
+                done.errback(_told(error))
             return
         for (_, done), outcome in zip(batch, answer.outcomes, strict=True):
             done.callback(outcome)
@@ -86,5 +89,13 @@ class CommitBatcher:
         batch = [self._adds.popleft() for _ in range(min(MOST, len(self._adds)))]
         try:
             await self._call(AddReplicas(tuple(batch)))
-        except DFSError as error:
-            _log.info("{count} late replicas are left to the inventory: {error}", count=len(batch), error=error)
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.info("{count} late replicas are left to the inventory: {error}", count=len(batch), error=_told(error))
+
+
+def _told(error: Exception) -> DFSError:
+    """What a put hears of a call that failed; a defect's traceback stays in the log."""
+    if isinstance(error, DFSError):
+        return error
+    _log.failure("a request to metadata failed in a way that was not foreseen", Failure(error))
+    return InternalError("the commit could not be sent; the node's log tells why")

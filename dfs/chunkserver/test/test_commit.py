@@ -85,3 +85,21 @@ class CommitBatcherTests(SynchronousTestCase):
         self.calls[1][1].callback(CommitOutcomes((OK,)))
         self.successResultOf(chained[0])
         self.assertIsInstance(self.calls[1][0], CommitChunks)
+
+    def test_defect_in_one_batch(self) -> None:
+        """A call that fails by a defect, at once or later, fails its own commits; the next ones are sent."""
+        first = self.begin(0)
+        self.calls[0][1].errback(ValueError("cannot be encoded"))
+        self.failureResultOf(first, InternalError)
+
+        def broken(request: object) -> Deferred[object]:
+            raise TypeError("a defect")
+
+        self.patch(self.batcher, "_call", broken)
+        self.failureResultOf(self.begin(1), InternalError)
+        self.batcher.add(commit(2))
+        self.patch(self.batcher, "_call", self.call)
+        last = self.begin(3)
+        self.calls[-1][1].callback(CommitOutcomes((OK,)))
+        self.successResultOf(last)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError, TypeError)), 3)
