@@ -106,6 +106,8 @@ class Jobs:
             results = (failed(job, InternalError("the job failed; the node's log tells how")),)
         finally:
             del self._running[key_of(job)]
+        if not results:  # nothing to report would never be taken, and stay for ever (S12)
+            results = (failed(job, InternalError("the job ended without a result")),)
         self._results[key_of(job)] = results
         if len(self._queue) <= FEW:
             self._ended()

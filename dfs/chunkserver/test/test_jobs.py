@@ -49,6 +49,20 @@ class JobsTests(SynchronousTestCase):
         self.assertEqual(self.beats, 1)
         self.assertEqual([one.job for one in self.jobs.results(10)], [0])
 
+    def test_nothing_to_report(self) -> None:
+        """A job that ended without a result is reported as failed: what nobody takes would stay for ever (S12)."""
+
+        async def perform(job: Job) -> Sequence[JobResult]:
+            return []
+
+        jobs = Jobs(perform, 2, self.beat)
+        jobs.accept([job(1)])
+        (result,) = jobs.results(10)
+        self.assertEqual((result.job, result.code), (1, InternalError.code))
+        jobs.taken([result])
+        jobs.accept([job(1)])
+        self.assertEqual(len(jobs.results(10)), 1)
+
     def test_duplicates(self) -> None:
         """An order given again is not done again while it is queued, running or unreported; the same number for
         another chunk is another order, and once reported the number is free (S12)."""
