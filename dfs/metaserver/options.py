@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+from attrs import evolve, frozen
+from twisted.logger import Logger
+
 from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk
 from dfs.disk.real import RealDisk
@@ -41,6 +44,24 @@ SETTINGS = (
 )
 
 
+_log = Logger()
+
+
+@frozen
+class Times:
+    """Seconds between reports of a chunk server, and of its silence until it is suspect and dead."""
+
+    heartbeat: float
+    suspect: float
+    dead: float
+
+    def effective(self) -> Times:
+        """So that setting one of them alone is enough: suspect comes before dead, and at least three reports are due
+        within the time until a server is dead, two until it is suspect."""
+        suspect = self.suspect if self.suspect < self.dead else self.dead / 2
+        return evolve(self, heartbeat=min(self.heartbeat, suspect / 2, self.dead / 3), suspect=suspect)
+
+
 class Options(DaemonOptions):
     """After parsing, ``self["meta_config"]`` is the MetaConfig."""
 
@@ -74,11 +95,13 @@ class Options(DaemonOptions):
         advertise = self["advertise"] or peers[node]
         if str(parse_address(advertise)) != peers[node]:
             raise SettingError(f"--advertise {advertise} is not the address of {node} in --peers, {peers[node]}")
-        if settings[SUSPECT_AFTER] >= settings[DEAD_AFTER]:
-            raise SettingError(
-                f"{SUSPECT_AFTER.name} ({settings[SUSPECT_AFTER]:g}) must be below {DEAD_AFTER.name} "
-                f"({settings[DEAD_AFTER]:g})"
-            )
+        asked = Times(settings[HEARTBEAT_INTERVAL], settings[SUSPECT_AFTER], settings[DEAD_AFTER])
+        times = asked.effective()
+        if times != asked:
+            _log.info(
+                "as {dead} is {after:g} s, a server reports each {beat:g} s and is suspect after {suspect:g} s",
+                dead=DEAD_AFTER.name, after=times.dead, beat=times.heartbeat, suspect=times.suspect,
+            )  # fmt: skip
         return MetaConfig(
             node=node,
             peers=peers,
@@ -87,9 +110,9 @@ class Options(DaemonOptions):
             cluster_key=read_key(disk, os.path.abspath(key_file)),
             store=settings[STORE],
             write_quorum=settings[WRITE_QUORUM],
-            heartbeat_interval=settings[HEARTBEAT_INTERVAL],
-            suspect_after=settings[SUSPECT_AFTER],
-            dead_after=settings[DEAD_AFTER],
+            heartbeat_interval=times.heartbeat,
+            suspect_after=times.suspect,
+            dead_after=times.dead,
             lease=settings[LEASE],
             upload_ttl=settings[UPLOAD_TTL],
             repair_streams=settings[REPAIR_STREAMS],
