@@ -17,7 +17,6 @@ from twisted.python import usage
 from dfs.chunkserver.config import TABLE, ChunkServerConfig, shared_settings
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.identity import open_folder
-from dfs.chunkserver.logs import log_json
 from dfs.chunkserver.node import ChunkServer
 from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk
@@ -30,6 +29,7 @@ from dfs.runtime.clock import install_monotonic
 from dfs.runtime.dial import parse_address
 from dfs.runtime.errors import SettingError
 from dfs.runtime.exiting import end_process
+from dfs.runtime.logging import log_json
 from dfs.runtime.real import real_runtime
 
 MAX_FILE = 1 << 20

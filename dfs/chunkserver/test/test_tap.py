@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 from twisted.application.service import IServiceMaker
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
-from twisted.logger import Logger, LogLevel
 from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.chunkserver.errors import RefusedStart
-from dfs.chunkserver.logs import FACTORY, as_json
 from dfs.chunkserver.tap import Options, check_port, check_start, config_of
 from dfs.disk.errors import NotFound
 from dfs.disk.real import RealDisk
@@ -98,21 +95,3 @@ class PluginTests(SynchronousTestCase):
         """The plugin is found and loads."""
         (maker,) = [one for one in getPlugins(IServiceMaker) if one.tapname == "dfs-chunk"]
         self.assertIs(maker.options, Options)
-
-
-class LogTests(SynchronousTestCase):
-    def test_one_document_a_line(self) -> None:
-        """An event becomes one JSON line with its formatted text."""
-        events: list[Any] = []
-        observer: Any = events.append
-        Logger(namespace="there", observer=observer).info("{who}\nspoke", who="somebody")
-        line = as_json(events[0])
-        self.assertEqual(line.count("\n"), 1)
-        document = json.loads(line)
-        self.assertEqual((document["level"], document["logger"]), (LogLevel.info.name, "there"))
-        self.assertEqual(document["message"], "somebody\nspoke")
-
-    def test_factory_is_importable(self) -> None:
-        """twistd finds the observer by its name."""
-        module, _, name = FACTORY.rpartition(".")
-        self.assertTrue(callable(getattr(__import__(module, fromlist=[name]), name)))
