@@ -1,9 +1,14 @@
-"""Uploads that nobody holds any more end by a command, long after their lease lapsed (S40)."""
+"""Uploads that nobody holds any more end by a command, long after their lease lapsed (S40).
+
+Time here is what was applied: the reckoning of a leader that stood still leaps when it wakes, the applied time does not
+(S34), so nothing expires of a stall before its writer could speak.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dfs.metaserver import queries
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import ExpireUpload
 
@@ -22,7 +27,10 @@ class Expiring:
     async def round(self) -> bool:
         """See dfs.metaserver.duty."""
         term = self._term
-        due = term.leases.expired(term.now_ms(), MOST)
+        head = await term.seams.reader.look(queries.head)
+        if head is None or not term.active:
+            return False
+        due = term.leases.expired(min(head.time_ms, term.now_ms()), MOST)
         for file_id, epoch in due:
             await term.seams.proposer.propose(ExpireUpload(file_id, epoch), Changed)
             if not term.active:

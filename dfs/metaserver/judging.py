@@ -1,4 +1,8 @@
-"""Silence becomes a verdict: suspect in this leader's opinion, dead by a command."""
+"""Silence becomes a verdict: suspect in this leader's opinion, dead by a command.
+
+A round that comes late by more than GRACE found this process stopped, swapped out or busy: beats lie unread in its
+sockets.  The lateness is no node's silence (S02).
+"""
 
 from __future__ import annotations
 
@@ -15,17 +19,37 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+GRACE = 0.5  # seconds that a round may be late
+
 
 class Judging:
-    """:param term: the leadership that it is a duty of."""
+    """:param term: the leadership that it is a duty of.
+    :param interval: seconds between rounds.
+    """
 
-    def __init__(self, term: LeaderTerm) -> None:
+    def __init__(self, term: LeaderTerm, interval: float) -> None:
         self._term = term
+        self._interval = interval
+        self._next: float | None = None
         self._seams = term.seams
         self._states: dict[int, NodeState] = {}
 
     async def round(self) -> bool:
         """See dfs.metaserver.duty."""
+        self._allow_lateness()
+        try:
+            return await self._judge()
+        finally:
+            self._next = self._seams.seconds() + self._interval
+
+    def _allow_lateness(self) -> None:
+        now = self._seams.seconds()
+        late = now - self._next if self._next is not None else 0.0
+        if late > GRACE:
+            _log.warn("this node stood still for {late:.1f} s: that is nobody's silence", late=late)
+            self._term.liveness.stood_still(late, now)
+
+    async def _judge(self) -> bool:
         term = self._term
         for number in self._seams.roster.numbers():
             if term.state(number) is not self._states.get(number):

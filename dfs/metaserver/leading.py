@@ -55,7 +55,8 @@ class LeaderTerm:
         self.orders = Orders(self._order_expired)
         self.repair = Repair(self)
         self.collecting = Collecting(self)
-        self.judging = Judging(self)
+        judging_interval = min(0.5, config.dead_after / 10)
+        self.judging = Judging(self, judging_interval)
         self.inventorying = Inventorying(self)
         self._following = Following(self)
         expiring, timekeeping = Expiring(self), Timekeeping(self)
@@ -63,7 +64,7 @@ class LeaderTerm:
         self.repair_duty = Duty(clock, "repair", 0.2, self.repair.round)
         self._duties = (
             Duty(clock, "following the tables", 0.2, self._following.round),
-            Duty(clock, "judging silence", min(0.5, config.dead_after / 10), self.judging.round),
+            Duty(clock, "judging silence", judging_interval, self.judging.round),
             self.repair_duty,
             Duty(clock, "collecting garbage", 0.5, self.collecting.round),
             Duty(clock, "expiring uploads", 1.0, expiring.round),

@@ -6,6 +6,8 @@ back (S03).
 
 One folder run by two processes shows as two boots under one incarnation (S19): the boot that registered last counts; a
 beat of a former one is a conflict.
+
+Silence is measured only while this node listens: for how long it stood still itself, nobody is blamed.
 """
 
 from __future__ import annotations
@@ -77,6 +79,11 @@ class Liveness:
             return Beat.REGISTER
         node.heard = now
         return Beat.RETURNED if node.dead else Beat.OK
+
+    def stood_still(self, seconds: float, now: float) -> None:
+        """This node heard nobody for so long, by its own fault: everybody gets that time back."""
+        for node in self._nodes.values():
+            node.heard = min(now, node.heard + seconds)
 
     def newly_dead(self, now: float) -> tuple[int, ...]:
         """Nodes to propose NodeDied for, by number; named again until :meth:`known` says that it is recorded."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.metaserver.clustertime import ClusterClock
 from dfs.metaserver.config import MetaConfig
+from dfs.metaserver.expiring import Expiring
+from dfs.metaserver.judging import Judging
 from dfs.metaserver.test.cluster import Cluster
 from dfs.protocol import messages as m
 from dfs.protocol.errors import FileExists, StaleEpoch, Unavailable, UploadGone
@@ -98,6 +102,30 @@ class UploadingTests(SynchronousTestCase):
         self.assertEqual((again.generation, again.targets), (second.generation, second.targets))
         stale = cluster.commit_chunk(granted.file_id, first)
         self.assertIs(stale, m.CommitOutcome.STALE)
+
+    def test_stall_expires_nothing(self) -> None:
+        """An upload whose time-out passed while the leader stood still lives on: applied time counts (S34, S40)."""
+        cluster = self.cluster(3, short=True)
+        granted = cluster.create("a")
+        term = cluster.leader().term
+        assert term is not None
+        term.clock = ClusterClock(term.now_ms() + 60_000, term.seams.seconds())
+        _ = Deferred.fromCoroutine(Expiring(term).round())
+        cluster.world.run(0.3)
+        cluster.done(m.RenewLease(granted.file_id, granted.epoch), m.Lease)
+
+    def test_own_stall_kills_nobody(self) -> None:
+        """A leader that stood still for longer than the time-out declares nobody dead for it (S02)."""
+        cluster = self.cluster(3)
+        term = cluster.leader().term
+        assert term is not None
+        judging = Judging(term, 0.5)
+        self.successResultOf(Deferred.fromCoroutine(judging.round()))
+        judging._next = term.seams.seconds() - 1000.0  # as if it had been due that long ago
+        for node in term.liveness._nodes.values():
+            node.heard -= 1000.0
+        self.successResultOf(Deferred.fromCoroutine(judging.round()))
+        self.assertEqual(term.liveness.newly_dead(term.seams.seconds()), ())
 
     def test_a_lease_outlives_its_leader(self) -> None:
         """A new leader grants every upload a full term, and renews it; a fenced writer is told (S40)."""
