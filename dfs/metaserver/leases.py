@@ -7,7 +7,7 @@ Times are cluster time in ms, which stands still while nobody leads.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 
 from attrs import define
 
@@ -15,6 +15,7 @@ from dfs.metaserver.answers import LEASE_MS
 from dfs.protocol.errors import StaleEpoch, UploadGone
 
 UPLOAD_TTL_MS = 86_400_000
+MAX_ENDED = 1_000  # entries of ended uploads in the heap, beyond as many as there are leases
 RETRY_MS = 60_000  # an expiry whose command failed is proposed again after that
 
 
@@ -25,7 +26,8 @@ class _Lease:
 
 
 class LeaseTable:
-    """One entry an upload, one in the heap; renewals touch no heap."""
+    """One entry an upload, one in the heap; renewals touch no heap.  Entries of uploads that ended stay there
+    until they are most of it: then it is made anew."""
 
     def __init__(self, ttl_ms: int = UPLOAD_TTL_MS, lease_ms: int = LEASE_MS) -> None:
         self._term_ms = ttl_ms + lease_ms
@@ -56,6 +58,9 @@ class LeaseTable:
     def ended(self, file_id: int) -> None:
         """Committed, aborted, deleted or expired; idempotent."""
         self._leases.pop(file_id, None)
+        if len(self._heap) > 2 * len(self._leases) + MAX_ENDED:
+            self._heap = [(lease.due_ms, number) for number, lease in self._leases.items()]
+            heapify(self._heap)
 
     def expired(self, now_ms: int, limit: int = 100) -> list[tuple[int, int]]:
         """(file id, epoch) of at most ``limit`` uploads to propose ExpireUpload for."""

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.metaserver.answers import LEASE_MS
 from dfs.metaserver.clustertime import ClusterClock
-from dfs.metaserver.leases import RETRY_MS, LeaseTable
+from dfs.metaserver.leases import MAX_ENDED, RETRY_MS, LeaseTable
 from dfs.metaserver.liveness import Beat, Liveness
 from dfs.metaserver.machine import MAX_STEP_MS
 from dfs.protocol.errors import StaleEpoch, UploadGone
@@ -71,6 +71,17 @@ class LivenessTests(SynchronousTestCase):
         self.assertEqual(self.liveness.heard(1, TWO, 4.0), Beat.CONFLICT)
 
 
+    def test_own_stall_is_nobodys_silence(self) -> None:
+        """After this node stood still everybody has the time that was left (S02)."""
+        self.liveness.registered(1, ONE, 0.0)
+        self.liveness.stood_still(40.0, 45.0)
+        self.assertEqual(self.liveness.newly_dead(69.9), ())
+        self.assertEqual(self.liveness.newly_dead(70.0), (1,))
+        self.liveness.stood_still(40.0, 71.0)
+        self.assertEqual(self.liveness.newly_dead(100.9), ())
+        self.assertEqual(self.liveness.newly_dead(101.0), (1,))
+
+
 class LeaseTests(SynchronousTestCase):
     """S40."""
 
@@ -104,6 +115,14 @@ class LeaseTests(SynchronousTestCase):
         self.leases.ended(7)
         with self.assertRaises(UploadGone):
             self.leases.renew(7, 2, 30)
+
+    def test_ended_uploads_are_forgotten(self) -> None:
+        """The heap stays within twice the living uploads and a constant, however many came and went (S37)."""
+        for file_id in range(100, 10_100):
+            self.leases.granted(file_id, 1, 0)
+            self.leases.ended(file_id)
+        self.assertLessEqual(len(self.leases._heap), 2 + MAX_ENDED + 1)
+        self.assertEqual(self.leases.expired(2_000_000), [(7, 1)])
 
     def test_many(self) -> None:
         """At most the limit at a time, all in the end."""
