@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from dfs.chunkserver.child import PUT_TIMEOUT, Pool
@@ -25,6 +26,7 @@ from dfs.protocol.errors import (
     DiskFailed,
     Forbidden,
     ReplicaCorrupt,
+    ReplicaNotFound,
 )
 from dfs.protocol.interfaces import IConnection
 from dfs.protocol.messages import ChunkWritten, Job, JobKind, JobResult, PutChunk
@@ -60,8 +62,7 @@ class Worker:
             case JobKind.DELETE:
                 return [_done(job, self._number(), await self._delete(job))]
             case JobKind.VERIFY:
-                await self._verify(job)
-                return [_done(job, self._number(), self._store.number)]
+                return [await self._look(job)]
 
     # ---- copy -------------------------------------------------------------------------------------
 
@@ -142,6 +143,16 @@ class Worker:
             if may_delete(grant.generation, held.generation):
                 number = await self._store.delete(ChunkRef(held.file_id, held.index, held.generation))
         return number
+
+    async def _look(self, job: Job) -> JobResult:
+        """A bad or absent replica is a result with the number as of which we looked: it proves nothing of a replica
+        that was made later (S06)."""
+        looked = _done(job, self._number(), self._store.number)
+        try:
+            await self._verify(job)
+        except (ReplicaCorrupt, ReplicaNotFound) as error:
+            return evolve(looked, code=error.code, message=error.message)
+        return looked
 
     async def _verify(self, job: Job) -> None:
         footer = await self._store.verify(_ref(job))

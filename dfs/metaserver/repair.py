@@ -150,15 +150,16 @@ class Repair:
         self._term.orders.put(node, job, now + VERIFY_SECONDS)
 
     async def verified(self, beat: Heartbeat, result: JobResult) -> None:
-        """A node re-read its replica.  Bad or absent: its record is struck off, and the planner replaces it.  The bytes
-        stay where the node put them aside."""
+        """A node re-read its replica.  Bad or absent: its record is struck off, and the planner replaces it; but only
+        a record that is no newer than the look, for the word may come late (S06).  The bytes stay where the node put
+        them aside."""
         self._verifies.pop((beat.node, result.file_id, result.index, result.generation), None)
         if result.code not in _DAMAGED:
             return
         record = await self._seams.reader.look(_replica, beat.node, result.file_id, result.index)
-        if record is not None:
+        if record is not None and record.number <= result.number:
             lost = Lost(result.file_id, result.index, record.number)
-            await self._seams.proposer.propose(RemoveReplicas(beat.node, beat.number, (lost,)), Changed)
+            await self._seams.proposer.propose(RemoveReplicas(beat.node, result.number, (lost,)), Changed)
 
     def is_reachable(self, number: int) -> bool:
         """Whether orders to the node make sense."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.chunkserver.errors import RefusedStart
@@ -190,6 +191,16 @@ class JobTests(SynchronousTestCase):
         self.cluster.world.hosts["chunk-1"].disk.flip_bits(Layout(DATA, CLUSTER).path(chunk(1)), 1)
         self.assertEqual(self.order(m.JobKind.VERIFY, number=2).code, ReplicaCorrupt.code)
         self.flushLoggedErrors()
+
+    def test_verify_names_its_number(self) -> None:
+        """What was not found was not there as of a number: a replica of a later number is not meant (S06)."""
+        store = self.cluster.servers[1].store
+        assert store is not None
+        self.cluster.world.run_until(Deferred.fromCoroutine(store.delete(chunk(1))))
+        absent = self.order(m.JobKind.VERIFY)
+        self.assertEqual((absent.code, absent.number), (ReplicaNotFound.code, store.number))
+        self.cluster.put(chunk(1), CONTENT, self.cluster.targets(1), quorum=1)
+        self.assertLess(absent.number, store.number)
 
     def test_results_wait_for_a_leader(self) -> None:
         """A result is sent again until a node that leads has taken it (S12)."""
