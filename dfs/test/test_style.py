@@ -23,6 +23,8 @@ PURE = (
     "dfs/raft/log_format.py",
     "dfs/protocol/values.py",
     "dfs/protocol/messages.py",
+    "dfs/protocol/messages_chunks.py",
+    "dfs/protocol/messages_metadata.py",
     "dfs/protocol/frames.py",
     "dfs/protocol/blocks.py",
     "dfs/protocol/layout.py",
