@@ -114,6 +114,9 @@ class SimulatedNetwork:
         self._trace(f"{self.clock.now:.9f} off {ip}")
         for end in self._of(ip):
             end.vanish()
+        for (source, _), link in self._links.items():
+            if source == ip:  # nobody is left to send again what a partition holds
+                self._drop_held(link)
         self._drop_listeners(ip)
         self._probe_later([end for end in self._sockets if end.remote[0] == ip])
 
@@ -254,6 +257,13 @@ class SimulatedNetwork:
         source.stall = None
         link.held = [packet for packet in link.held if packet.source is not source]
         source.fail(errno.ETIMEDOUT)
+
+    def _drop_held(self, link: Link) -> None:
+        for packet in link.held:
+            stall, packet.source.stall = packet.source.stall, None
+            if stall is not None:
+                stall.cancel()
+        link.held = []
 
     def _drain_later(self, source: str, target: str) -> None:
         link = self.link(source, target)

@@ -1,9 +1,10 @@
 """Threads that run on virtual time, in an order that the seed draws.
 
-A call takes effect at one instant (its function runs without interruption) and
-its result is delivered when the disk's costs and a drawn scheduling delay
-have passed.  Calls of a lane start, run and answer one after the other; calls of the
-pool overlap, and answer in the order that the draws give.
+A call takes effect at one instant (its function runs without interruption), after a drawn
+wait for the disk, and its result is delivered when the disk's costs and a drawn scheduling
+delay have passed: a crash between may find nothing done, or all done and nobody told.  Calls
+of a lane start, run and answer one after the other; calls of the pool overlap, and answer in
+the order that the draws give.
 
 What was asked of a host that went down is neither run nor answered.  SimulatedCrash
 raised by a call takes the host down in the middle of it.
@@ -71,7 +72,7 @@ class SimulatedCrew:
     def _start(self) -> None:
         if self._idle and self._calls:
             self._idle -= 1
-            self._threads.later(self._threads.draw(), self._execute, *self._calls.popleft())
+            self._threads.later(self._threads.draw() + self._threads.wait(), self._execute, *self._calls.popleft())
 
     def _execute(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Deferred[Any]) -> None:
         try:
@@ -115,6 +116,7 @@ class SimulatedThreads:
         self.crashed = crashed
         self.later = reactor.callLater
         self.cost = disk.take_cost
+        self._disk = disk
         self._random = random
         self._pool = SimulatedCrew("pool", size, self)
         self._lanes: list[SimulatedCrew] = []
@@ -123,6 +125,10 @@ class SimulatedThreads:
     def draw(self) -> float:
         """Seconds until a thread, or the reactor, gets its turn."""
         return self._random.random() * SWITCH
+
+    def wait(self) -> float:
+        """Seconds until the disk gets to what a thread asks: up to a sync's time: a crash may come before it."""
+        return self._random.random() * self._disk.costs.sync * self._disk.slowness
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return self._pool.run(function, *arguments)

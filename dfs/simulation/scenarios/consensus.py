@@ -110,7 +110,7 @@ async def slow_follower_acknowledges(stage: Stage) -> None:
         slow, cut = await stage.followers()
         stage.world.partition(cut.name, leader.name)
         stage.world.partition(cut.name, slow.name)
-        slow.host.disk.slowness = stage.dice.pick([30.0, 100.0, 300.0])
+        slow.host.disk.slowness = stage.dice.pick([200.0, 600.0])
         await stage.put(f"f{turn}", stage.dice.pick([0, 1000]))
         slow.crash()
         leader.crash()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.simulation.host import NeverHappened, World
+from dfs.simulation.host import NeverHappened, SimulatedHost, World
 
 TRACED = """
 import sys
@@ -41,6 +45,16 @@ print(world.digest)
 """
 
 
+class Noting(Protocol):
+    """Notes what comes."""
+
+    def __init__(self, received: list[bytes]) -> None:
+        self.received = received
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received.append(data)
+
+
 class HostTests(SynchronousTestCase):
     """One host through its starts."""
 
@@ -65,6 +79,25 @@ class HostTests(SynchronousTestCase):
         self.host.reactor.callLater(2, self.note)
         self.world.run(5)
         self.assertEqual(self.events, [2])
+
+    def test_power_cut_of_a_sender(self) -> None:
+        """Bytes that a partition holds come after the heal if their sender was killed, not if it lost power: nobody is
+        left to send them again."""
+        for take_down, expected in ((SimulatedHost.kill, b"held"), (SimulatedHost.crash, b"")):
+            world = World(1)
+            sender, receiver = world.host("a"), world.host("b")
+            received: list[bytes] = []
+            factory = Factory.forProtocol(partial(Noting, received))
+            TCP4ServerEndpoint(receiver.reactor, 7000).listen(factory)
+            endpoint = TCP4ClientEndpoint(sender.reactor, receiver.ip, 7000)
+            client: Any = world.run_until(connectProtocol(endpoint, Protocol()))
+            world.partition("a", "b")
+            client.transport.write(b"held")
+            world.run(1.0)
+            take_down(sender)
+            world.heal()
+            world.run(5.0)
+            self.assertEqual(b"".join(received), expected)
 
     def test_crash_loses_what_was_not_synced_and_kill_does_not(self) -> None:
         """Unsynced bytes outlive a kill always and a power cut only by luck."""

@@ -11,8 +11,9 @@ from zope.interface.verify import verifyObject
 
 from dfs.runtime.errors import ThreadsStopped
 from dfs.runtime.interfaces import ILane, IThreads
-from dfs.simulation.disk import Costs
+from dfs.simulation.disk import Costs, SimulatedDisk, SimulatedFile
 from dfs.simulation.host import World
+from dfs.simulation.platter import peek
 
 
 def noting(events: list[Any], event: Any) -> Callable[[Any], None]:
@@ -85,6 +86,26 @@ class SimulatedThreadsTests(SynchronousTestCase):
         self.assertNoResult(second)
         self.world.run(1)
         self.successResultOf(second)
+
+    def test_crash_before_and_after_the_disk(self) -> None:
+        """A crash while a slow disk is asked to sync finds nothing done, or all done and nobody told, by the seed."""
+        found = set()
+        for seed in range(20):
+            host = World(seed).host("a")
+            host.disk.slowness = 1000.0
+            file = host.disk.open("/made", create=True)
+
+            def make(file: SimulatedFile = file, disk: SimulatedDisk = host.disk) -> None:
+                file.pwrite([b"x"], 0)
+                file.sync()
+                disk.sync_folder("/")
+
+            done = host.runtime.threads.run(make)
+            host.world.run(0.2)
+            self.assertNoResult(done)
+            host.crash()
+            found.add(peek(host.disk, "/made") == b"x")
+        self.assertEqual(found, {False, True})
 
     def test_failures_come_back(self) -> None:
         """What the function raises is the Deferred's failure."""
