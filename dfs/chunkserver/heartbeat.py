@@ -17,6 +17,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.jobs import Jobs
@@ -131,6 +132,8 @@ class Reporter:
         self._timer: IDelayedCall | None = None
         self._waiting: Deferred[IConnection] | None = None
         self._registered = False
+        self._listing = False
+        self._inventory: Deferred[None] | None = None
         self.task: Deferred[None] | None = None
 
     def start(self) -> None:
@@ -204,7 +207,7 @@ class Reporter:
             standing.jobs.taken(beat.results)
             standing.jobs.accept(answer.jobs)
         if answer.inventory:
-            await self._send_inventory(connection)
+            self._begin_inventory(connection)
 
     async def _register(self, connection: IConnection) -> None:
         """Register; a node that does not lead may not be able to, and is asked again with the next beat."""
@@ -222,14 +225,32 @@ class Reporter:
         self._standing.registered(answer)
         self._registered = True
         if answer.inventory:
-            await self._send_inventory(connection)
+            self._begin_inventory(connection)
+
+    def _begin_inventory(self, connection: IConnection) -> None:
+        """Send an inventory beside the beats, which go on meanwhile; one at a time."""
+        if not self._listing:
+            self._listing = True
+            inventory = Deferred.fromCoroutine(self._send_inventory(connection))
+            self._inventory = inventory.addErrback(self._inventory_failed).addCallback(self._inventory_ended)
+
+    def _inventory_failed(self, failure: Failure) -> None:
+        """Register again with the next beat: metadata asks anew, if it wants one."""
+        self._registered = False
+        if failure.check(DFSError):
+            _log.warn("an inventory was cut short: {error}", error=failure.value)
+        else:
+            _log.failure("an inventory was cut short", failure)
+
+    def _inventory_ended(self, _: None) -> None:
+        self._listing = False
 
     async def _send_inventory(self, connection: IConnection) -> None:
         """All pages; each is as of the number when it was made (S06)."""
         store = self._standing.store
         after = b"\0" * 12
         first = True
-        while first or after != b"\xff" * 12:
+        while not self._stopped and (first or after != b"\xff" * 12):
             replicas, upto = store.index.page(b"" if first else after, PAGE)
             page = Inventory(
                 self._standing.number, self._standing.who.incarnation, store.number, after, upto, tuple(replicas)

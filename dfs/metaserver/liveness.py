@@ -80,6 +80,13 @@ class Liveness:
         node.heard = now
         return Beat.RETURNED if node.dead else Beat.OK
 
+    def spoke(self, number: int, now: float) -> None:
+        """It said something else than a beat, with its folder's incarnation: that it lives (S02).  Only a beat brings
+        back one that is recorded as dead."""
+        node = self._nodes.get(number)
+        if node is not None and not node.dead:
+            node.heard = now
+
     def stood_still(self, seconds: float, now: float) -> None:
         """This node heard nobody for so long, by its own fault: everybody gets that time back."""
         for node in self._nodes.values():

@@ -111,6 +111,7 @@ class MetaService:
         entry = self.seams.roster.entry(page.node)
         if entry is None or not entry.record.incarnation == page.incarnation == connection.peer.incarnation:
             raise Forbidden(f"{connection.peer.name} speaks for another node's folder")
+        term.liveness.spoke(page.node, self.seams.seconds())
         return await term.inventorying.taken(page)
 
     async def _commit_chunks(self, _: IConnection, request: m.CommitChunks) -> CommitOutcomes:

@@ -28,6 +28,15 @@ class LivenessTests(SynchronousTestCase):
         self.assertEqual(self.liveness.newly_dead(1029.9), ())
         self.assertEqual(self.liveness.newly_dead(1030.0), (1,))
 
+    def test_other_words_count(self) -> None:
+        """A page of an inventory shows that a node lives, as a beat does; it brings no dead one back (S02, S03)."""
+        self.liveness.registered(1, ONE, 0.0)
+        self.liveness.spoke(1, 25.0)
+        self.assertEqual(self.liveness.newly_dead(54.0), ())
+        self.liveness.known(1, True, 60.0)
+        self.liveness.spoke(1, 61.0)
+        self.assertEqual(self.liveness.state(1, 61.0), NodeState.DEAD)
+
     def test_suspect_then_dead(self) -> None:
         """Silence makes a node suspect, then dead once that is recorded; it is proposed until it is."""
         self.liveness.registered(1, ONE, 0.0)
