@@ -1,7 +1,9 @@
 """A real cluster for a test: the `dfs` command and twistd processes, nothing simulated.
 
 The tests drive it as a user would, by the command and by signals; they wait by
-asking again, never by sleeping (a command takes a good part of a second).
+asking again, never by sleeping (a command takes a good part of a second).  To
+start a cluster takes seconds, so each test does on one cluster all that can be
+done there one after the other.
 """
 
 from __future__ import annotations
@@ -20,6 +22,15 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 QUICK = {"DFS_DEAD_AFTER": "4", "DFS_SUSPECT_AFTER": "2", "DFS_HEARTBEAT_INTERVAL": "0.3"}
+COMPARE = """
+import json, sys
+from dfs.client import blocking
+with blocking.connect(sys.argv[1]) as fs:
+    for name, path in json.loads(sys.argv[2]).items():
+        with open(path, "rb") as file:
+            if fs.read(name) != file.read():
+                print(name, "differs from", path)
+"""
 PATIENCE = 60.0
 TIMEOUT = 90.0
 
@@ -34,7 +45,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 class RealClusterCase(SynchronousTestCase):
     """Each test has a folder, and stops what it started whatever happens."""
 
-    timeout = 170
+    timeout = 240
 
     def setUp(self) -> None:
         self.folder = tempfile.mkdtemp(prefix="dfs-functional-")
@@ -98,6 +109,26 @@ class RealClusterCase(SynchronousTestCase):
             return done.stderr.decode()
         return done.stdout.decode()
 
+    def ends(self, process: subprocess.Popen[bytes], code: int = 0) -> str:
+        """Wait for a command that was begun; what it printed."""
+        out, error = process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, code, f"{process.args!r}: {error.decode()[-2000:]}")
+        self.assertNotIn("Traceback", error.decode())
+        return out.decode("utf-8", "surrogateescape")
+
+    def together(self, *commands: tuple[str, ...], code: int = 0) -> list[str]:
+        """Run commands at the same time; what they printed.  Fails unless each ends with ``code``."""
+        return [self.ends(process, code) for process in [self.begin(*words) for words in commands]]
+
+    def python(self, script: str, *arguments: str) -> str:
+        """Run a script that uses the package, as users do; what it printed."""
+        command = [sys.executable, "-c", script, *arguments]
+        done = subprocess.run(
+            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False, timeout=TIMEOUT
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
     def document(self, *words: str, **options: Any) -> Any:
         """The one JSON document of a command."""
         return json.loads(self.dfs(*words, "--json", **options))
@@ -135,10 +166,9 @@ class RealClusterCase(SynchronousTestCase):
             assert pid is not None, name
             os.kill(pid, signal.SIGKILL)
 
-    def restart(self, *names: str) -> None:
-        """Start again, one after the other."""
-        for name in names:
-            self.dfs("cluster", "restart", name)
+    def heal(self) -> None:
+        """Start whatever does not run, and wait until all serve."""
+        self.dfs("cluster", "up")
 
     def leader(self) -> str:
         """Wait until there is one."""
@@ -173,6 +203,15 @@ class RealClusterCase(SynchronousTestCase):
         self.dfs("download", "--name", name, "--out", out, "--force")
         with open(out, "rb") as fetched, open(path, "rb") as original:
             self.assertTrue(fetched.read() == original.read(), f"{name} differs from {path}")
+
+    def assert_all_same(self, paths: dict[str, str]) -> None:
+        """Read files through the Python API and compare each with a local one; ``paths`` by name."""
+        meta = ",".join(node["address"] for node in self.nodes().values() if node["kind"] == "meta")
+        self.assertEqual(self.python(COMPARE, meta, json.dumps(paths)), "")
+
+    def states(self) -> dict[str, str]:
+        """Of the chunk servers, by name, as metadata sees them."""
+        return {each["name"]: each["state"] for each in self.document("status")["chunk_servers"]}
 
     def live_copies(self, name: str) -> list[int]:
         """Of each chunk."""
