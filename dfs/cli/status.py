@@ -1,4 +1,4 @@
-"""`dfs status`: every metadata node is asked at once, and whatever answers in time is shown.
+"""`dfs status`: the metadata nodes, also those that only others name, are asked; whatever answers in time is shown.
 
 It needs no leader: during an election ``leader`` is null and the rest is what the
 nodes last knew.
@@ -44,9 +44,23 @@ async def ask(runtime: Runtime, address: str) -> Status | None:
 
 
 async def ask_all(runtime: Runtime, addresses: list[str]) -> list[Status]:
-    """The views of those that answer: all are asked at once, and stragglers are not waited for long.  Raises
-    Unavailable if none answers."""
+    """The views of those that answer: all are asked at once, then the members that they name and nobody asked;
+    stragglers are not waited for long.  Raises Unavailable if none answers."""
+    views = await _ask_each(runtime, addresses)
+    if not views:
+        raise Unavailable(
+            f"no metadata node answers ({', '.join(addresses)})",
+            "check --meta or DFS_META, and that the nodes run (`dfs cluster status` for a local cluster)",
+        )
+    known = {view.node for view in views}
+    named = {member.address for view in views for member in view.members if member.name not in known}
+    return views + await _ask_each(runtime, sorted(named.difference(addresses)))
+
+
+async def _ask_each(runtime: Runtime, addresses: list[str]) -> list[Status]:
     views: list[Status] = []
+    if not addresses:
+        return views
     enough: Deferred[None] = Deferred()
     asking: list[Deferred[None]] = []
 
@@ -65,11 +79,6 @@ async def ask_all(runtime: Runtime, addresses: list[str]) -> list[Status]:
     finally:
         for each in asking:
             each.cancel()
-    if not views:
-        raise Unavailable(
-            f"no metadata node answers ({', '.join(addresses)})",
-            "check --meta or DFS_META, and that the nodes run (`dfs cluster status` for a local cluster)",
-        )
     return views
 
 
