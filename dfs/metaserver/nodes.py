@@ -62,6 +62,7 @@ def _join(state: Transaction, command: RegisterNode) -> NodeRegistered:
         chunks=0,
         bytes=0,
         since=state.index,
+        highest=0,
     )
     state.put_node(number, record)
     state.name_node(command.name, number)

@@ -83,7 +83,8 @@ class Standing(enum.IntEnum):
 
 @frozen
 class NodeRecord:
-    """A chunk server's folder.  ``chunks`` and ``bytes`` count its recorded replicas."""
+    """A chunk server's folder.  ``chunks`` and ``bytes`` count its recorded replicas; ``highest`` is the highest number
+    under which one was ever recorded: where the folder counts lower, it was put back from an older copy (S06)."""
 
     name: str
     address: str
@@ -93,6 +94,7 @@ class NodeRecord:
     chunks: int
     bytes: int
     since: int  # log index of the last change of standing
+    highest: int
 
 
 @frozen
@@ -209,6 +211,7 @@ node_codec = Codec(
     ("chunks", U64),
     ("bytes", U64),
     ("since", U64),
+    ("highest", U64),
 )
 garbage_codec = Codec(GarbageRecord, 1, ("ended", U64), ("ended_ms", U64), ("was_committed", FLAG))
 session_codec = Codec(SessionRecord, 1, ("floor", U64), ("active_ms", U64), ("sequences", Many(U64, MAX_ANSWERS)))

@@ -4,6 +4,10 @@ One folder run twice is refused as soon as it can be told (S19).  A process that
 folder's process at the recorded one was heard lately: a node that moved is let in when that one is silent; if it beats
 once more, both live, and the newcomer is a clone that must stop.  A beat of a process that another one followed shows
 two at once.
+
+A folder whose numbers are below what was recorded of it was put back from an older copy: replicas are recorded that
+it does not hold, and no inventory of its could ever strike them off (S06).  It is not let in, and so its records count
+as dead.  A living process may seem so for a moment, while an add is open below those that were recorded.
 """
 
 from __future__ import annotations
@@ -63,6 +67,7 @@ class Registration:
         self._term.check()
         if known is not None:
             self._refuse_clone(known, request)
+            self._refuse_put_back(known, request)
         number = known.number if known is not None else 0
         if known is None or not _is_recorded(known.record, request):
             number = await self._record(request)
@@ -91,6 +96,19 @@ class Registration:
             raise Unavailable(sentence, hint="a node that moved is let in once the former process is silent")
         self._seams.alarms.set(f"clone {number}", sentence)
         raise Forbidden(sentence, hint="stop one of the two, and give each node a folder of its own")
+
+    def _refuse_put_back(self, known: _Known, request: Register) -> None:
+        """Raises Unavailable."""
+        highest, key = known.record.highest, f"put back {known.number}"
+        if request.number >= highest:
+            self._seams.alarms.clear(key)
+            return
+        sentence = (
+            f"the folder of {request.name} counts to {request.number}, but number {highest} was recorded of it: "
+            "it was put back from an older copy"
+        )
+        self._seams.alarms.set(key, sentence)
+        raise Unavailable(sentence, hint="start it with an empty folder and keep this one; the cluster copies anew")
 
     async def _record(self, request: Register) -> int:
         if len(self._seams.roster.numbers()) >= MAX_CHUNK_SERVERS:

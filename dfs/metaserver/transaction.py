@@ -147,7 +147,9 @@ class Transaction:
             return
         self._overlay.put(tables.replica_key(node, file_id, index), replica_codec.encode(record))
         if former is None:
-            self._count(node, 1, record.length)
+            self._count(node, 1, record.length, record.number)
+        else:
+            self._count(node, 0, record.length - former.length, record.number)
 
     def remove_replica(self, node: int, file_id: int, index: int) -> bool:
         """Whether it was recorded."""
@@ -158,10 +160,12 @@ class Transaction:
         self._count(node, -1, -former.length)
         return True
 
-    def _count(self, node: int, chunks: int, length: int) -> None:
+    def _count(self, node: int, chunks: int, length: int, number: int = 0) -> None:
         record = self.node(node)
         if record is not None:
-            self.put_node(node, evolve(record, chunks=record.chunks + chunks, bytes=record.bytes + length))
+            highest = max(record.highest, number)
+            sums = evolve(record, chunks=record.chunks + chunks, bytes=record.bytes + length, highest=highest)
+            self.put_node(node, sums)
 
     def put_short(self, file_id: int, index: int, recorded: int, wanted: int) -> None:
         """Keep the table of short chunks true: a record where ``recorded`` is below ``wanted``, none else."""

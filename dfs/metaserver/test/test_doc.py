@@ -21,7 +21,7 @@ EXAMPLES: dict[str, tuple[Codec[Any], Any]] = {
     "replica": (records.replica_codec, records.ReplicaRecord(1, 2)),
     "short": (records.short_codec, records.ShortRecord(1, 2)),
     "garbage": (records.garbage_codec, records.GarbageRecord(1, 2, True)),
-    "node": (records.node_codec, records.NodeRecord("aa", "", "", b"i" * 16, 1, 2, 3, 4)),
+    "node": (records.node_codec, records.NodeRecord("aa", "", "", b"i" * 16, 1, 2, 3, 4, 5)),
     "session": (records.session_codec, records.SessionRecord(1, 2, (3,))),
     "head": (records.head_codec, records.Head(b"c" * 16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, b"h" * 32)),
     "Snapshot": (snapshotting.stream_head_codec, snapshotting.StreamHead(b"c" * 16, 1, 2, b"h" * 32)),

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dfs.metaserver import proposing
 from dfs.metaserver.commands import Command, RegisterNode, encode_command
 from dfs.metaserver.test.cluster import Chunk, Cluster
-from dfs.protocol.values import NodeState
+from dfs.protocol.values import NodeNumber, NodeState
 
 
 class RegistrationTests(SynchronousTestCase):
@@ -46,6 +46,7 @@ class RegistrationTests(SynchronousTestCase):
         file = cluster.store("a", durable=2)
         original.silent = True
         moved = self.clone(cluster, original)
+        moved.number = original.number
         cluster.world.run(8.0)
         self.assertEqual(moved.node, original.node)
         self.assertEqual(moved.refused, [])
@@ -53,6 +54,26 @@ class RegistrationTests(SynchronousTestCase):
         server = next(server for server in cluster.status().chunk_servers if server.name == original.name)
         self.assertEqual((server.address, server.state), (moved.address, NodeState.ALIVE))
         self.assertEqual(cluster.replicas(file)[original.name], "ALIVE")
+
+    def test_a_folder_put_back_is_not_let_in(self) -> None:
+        """S06, R35: a folder whose numbers are below what was recorded of it is refused with an alarm, and the replicas
+        that it may not hold any more are made elsewhere."""
+        cluster = self.cluster(4)
+        file = cluster.store("a")
+        chunk = cluster.chunk(next(iter(cluster.replicas(file))))
+        recorded, chunk.number = chunk.number, 5
+        chunk.silent = True
+        cluster.world.run(0.5)
+        chunk.boot, chunk.node, chunk.silent = b"started again...", NodeNumber(0), False
+        cluster.world.run(15.0)
+        self.assertIn("older copy", " ".join(cluster.status().alarms))
+        alive = [name for name, state in cluster.replicas(file).items() if state == "ALIVE"]
+        self.assertEqual(len(alive), 3)
+        self.assertNotIn(chunk.name, alive)
+        chunk.number = recorded
+        cluster.world.run(2.0)
+        self.assertEqual(cluster.replicas(file)[chunk.name], "ALIVE")
+        self.assertEqual(cluster.status().alarms, ())
 
     def test_two_processes_at_one_address(self) -> None:
         """S19: a beat of a process that another one followed under the same folder is refused, with an alarm."""
