@@ -192,6 +192,12 @@ class Connection(Protocol):
         host, port = getattr(peer, "host", None), getattr(peer, "port", None)
         return f"{host}:{port}" if host is not None else str(peer)
 
+    @property
+    def expendable(self) -> bool:
+        """Whether a listener that is full may cut it off: the peer proved nothing, and nothing is in progress."""
+        established = self._handshake.established
+        return established is None or not (established.trusted or self._is_busy())
+
     def _is_busy(self) -> bool:
         return self.streaming or len(self._asked) > 0 or len(self._served) > 0
 

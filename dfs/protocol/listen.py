@@ -23,7 +23,8 @@ _LOG_INTERVAL = 10.0
 
 
 class ServerFactory(Factory):
-    """Makes a connection of each that comes, up to a limit; the newest one beyond it is closed at once (S43).
+    """Makes a connection of each that comes, up to a limit.  Beyond it the oldest stranger that asks nothing goes, so
+    that idle strangers keep no node out; without one the newest is closed at once (S43).
 
     :ivar identity: what we say of ourselves; a node that learns its cluster later puts the new identity here.
     :ivar connections: those that are open now, Hello finished or not.
@@ -50,7 +51,7 @@ class ServerFactory(Factory):
         self._logged_at = -_LOG_INTERVAL
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        if self._stopped or len(self.connections) >= self._max_connections:
+        if self._stopped or not self._has_room():
             self._note_refusal()
             return None
         # The dialer names the purpose; ours is repeated after it.
@@ -73,6 +74,16 @@ class ServerFactory(Factory):
         connection.factory = self
         self.connections[connection] = None
         return connection
+
+    def _has_room(self) -> bool:
+        if len(self.connections) < self._max_connections:
+            return True
+        stranger = next((connection for connection in self.connections if connection.expendable), None)
+        if stranger is None:
+            return False
+        del self.connections[stranger]
+        stranger.abort()
+        return True
 
     def _note_refusal(self) -> None:
         self._refused += 1

@@ -126,6 +126,20 @@ class BeforeHelloTests(HostileCase):
         self.assertEqual(len(self.room.factory.connections), 1)
         self.assertEqual(self.room.until(self.room.dial().call(ASK, 5)), Lease(7))
 
+    def test_idle_strangers_make_room(self) -> None:
+        """Strangers that finished Hello and ask nothing keep no node out: the oldest of them goes, never a node that
+        proved the key (S43)."""
+        self.room.factory._max_connections = 20
+        strangers = [self.room.dial(identity(Role.CLIENT, "", key=b"", cluster=b"")) for _ in range(19)]
+        gone: list[object] = []
+        for stranger in strangers:
+            stranger.when_closed().addCallback(lambda _, which=stranger: gone.append(which))
+        self.room.run(3600)
+        self.assertEqual(self.room.until(self.room.dial().call(ASK, 5)), Lease(7))
+        self.room.run()
+        self.assertEqual(gone, strangers[:1])
+        self.assert_others_are_served()
+
 
 class AfterHelloTests(HostileCase):
     def assert_ended(self, data: bytes, purpose: Purpose = Purpose.CONTROL) -> None:
