@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from dfs import __version__
 from dfs.cli.errors import UsageError
+from dfs.protocol.values import MAX_NAME
 from dfs.runtime.settings import Setting
 from dfs.runtime.units import parse_size
 
@@ -47,6 +48,25 @@ def not_negative(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 on")
     return int(text)
+
+
+def file_id(text: str) -> int:
+    """The number of a file: 64 bits."""
+    number = not_negative(text)
+    if number >= 1 << 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no file id: it has more than 64 bits")
+    return number
+
+
+def prefix(text: str) -> str:
+    """The beginning of a name: UTF-8, no longer than a name."""
+    try:
+        length = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("a name is UTF-8, and so is its beginning") from None
+    if length > MAX_NAME:
+        raise argparse.ArgumentTypeError(f"names have at most {MAX_NAME} bytes, not {length}")
+    return text
 
 
 def common(default: object = argparse.SUPPRESS) -> Parser:
@@ -105,13 +125,13 @@ def _add_files(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     download.add_argument("--parallel", type=at_least_one, metavar="N", help="chunks in flight (DFS_PARALLEL)")
     download.add_argument("--force", action="store_true", help="overwrite an existing file")
     listing = add("list", "List files by prefix.")
-    listing.add_argument("--prefix", default="", metavar="P")
+    listing.add_argument("--prefix", default="", metavar="P", type=prefix)
     listing.add_argument("--long", action="store_true", help="with id, size and time")
     listing.add_argument("--limit", type=not_negative, metavar="N", help="at most so many")
     delete = add("delete", "Remove a file.")
     which = delete.add_mutually_exclusive_group(required=True)
     which.add_argument("--name")
-    which.add_argument("--id", metavar="FILE_ID", type=not_negative)
+    which.add_argument("--id", metavar="FILE_ID", type=file_id)
     stat = add("stat", "A file's size, digest, chunks, and where each replica is.")
     stat.add_argument("--name", required=True)
 
