@@ -31,29 +31,42 @@ class DiskTests(RealClusterCase):
         """A chunk server whose disk is full is written round, and deletes still work on it (S21); a metadata node
         whose disk is full stops nobody, and catches up when there is room; a folder that cannot be written refuses the
         start with a sentence."""
-        self.mount("chunk-1", 24)
+        self.mount("chunk-1", 160)
         self.mount("meta-1", 100)
         self.up()
-        path = self.local("file", 40 * MIB)
-        self.upload(path, "large")
-        self.assert_same("large", path)
-        self.dfs("delete", "--name", "large")
-        self.until(lambda: not self.chunk_files("chunk-1"), "garbage gone from the full disk")
-        self.fill("meta-1")
+        self.full_chunk_server()
+        self.full_metadata_node()
         self.read_only()
 
-    def fill(self, node: str) -> None:
-        """Take all its space, go on, stop it while its tables cannot be written, give the space back."""
+    def full_chunk_server(self) -> None:
+        """Fill its disk behind its back, upload, delete what it holds."""
+        path = self.local("file", 8 * MIB)
+        self.upload(path, "everywhere", "--chunk-size", "1MiB", "--replication", "4")
+        self.assertEqual(len(self.chunk_files("chunk-1")), 8)
+        filling = self.fill("chunk-1")
+        self.assertFalse(self.upload(path, "round", "--chunk-size", "1MiB", "--no-resume")["degraded"])
+        self.assert_all_same({"everywhere": path, "round": path})
+        self.dfs("delete", "--name", "everywhere")
+        self.until(lambda: not self.chunk_files("chunk-1"), "garbage gone from the full disk")
+        os.unlink(filling)
+
+    def fill(self, node: str) -> str:
+        """Take all the space of a node's file system; the file that holds it."""
         filling = os.path.join(self.dir, node, "filling")
         with open(filling, "wb") as file:
             free = os.statvfs(file.fileno())
             os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_bsize)
+        return filling
+
+    def full_metadata_node(self) -> None:
+        """Fill its disk, go on, stop it while its tables cannot be written, give the space back."""
+        filling = self.fill("meta-1")
         path = self.local("small", 1000)
-        self.together(*[("upload", "--no-resume", "--file", path, "--name", f"small/{number}") for number in range(6)])
-        pid = self.pids()[node]
+        self.together(*[("upload", "--no-resume", "--file", path, "--name", f"small/{number}") for number in range(4)])
+        pid = self.pids()["meta-1"]
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
-            self.until(lambda: self.pids()[node] is None, "the node's end")
+            self.until(lambda: self.pids()["meta-1"] is None, "the node's end")
         os.unlink(filling)
         self.heal()
 
@@ -62,7 +75,7 @@ class DiskTests(RealClusterCase):
             return len(applied) == 1 and None not in applied
 
         self.until(caught_up, "the same state everywhere")
-        self.assert_same("small/5", path)
+        self.assert_same("small/3", path)
 
     def read_only(self) -> None:
         """Start nodes there."""
