@@ -218,8 +218,19 @@ class ChunkServer(Service):
             await self._pool.stop()
         if self._leader is not None:
             await self._leader.stop()
-        if self._folder is not None:
+        if self._folder is not None and await self._at_rest():
             self._folder.lock.release()
+
+    async def _at_rest(self) -> bool:
+        """Whether no thread works in our folder any more; the lock of one that hangs goes with the process."""
+        if self.store is None:
+            return True
+        try:
+            await deadline(self.store.idle(), DRAIN, self.runtime.reactor, "the disk's last calls")
+        except DeadlineExceeded:
+            _log.error("the disk does not end its calls: {data} stays locked", data=self.config.data)
+            return False
+        return True
 
     async def _closed(self, port: IListeningPort) -> None:
         stopping: Any = port.stopListening()

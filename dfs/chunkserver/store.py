@@ -73,6 +73,8 @@ class ChunkStore:
         self._locks: dict[ChunkRef, tuple[DeferredLock, int]] = {}
         self._space: Space | None = None
         self._measuring: Deferred[None] | None = None
+        self._calls = 0
+        self._idle: list[Deferred[None]] = []
 
     # ---- start ----------------------------------------------------------------------------------
 
@@ -139,7 +141,17 @@ class ChunkStore:
         """Call it on a thread; disk errors come as DFSError, a failed sync fails the store for good."""
         return Deferred.fromCoroutine(self._run(function, arguments))
 
+    def idle(self) -> Deferred[None]:
+        """Fires when no thread works for this store: its folder may be given to another process."""
+        waiting: Deferred[None] = Deferred()
+        if self._calls:
+            self._idle.append(waiting)
+        else:
+            waiting.callback(None)
+        return waiting
+
     async def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        self._calls += 1
         try:
             return await self._runtime.threads.run(self._guarded, function, arguments)
         except NotFound as error:
@@ -149,6 +161,11 @@ class ChunkStore:
             raise dfs_error(error, self._node) from error
         except DiskError as error:
             raise dfs_error(error, self._node) from error
+        finally:
+            self._calls -= 1
+            waiting, self._idle = ([], self._idle) if self._calls else (self._idle, [])
+            for each in waiting:
+                each.callback(None)
 
     def _guarded(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """On the thread: after a failed sync nobody may take for durable what the kernel still shows (S31)."""

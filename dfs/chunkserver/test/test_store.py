@@ -196,6 +196,21 @@ class WriteTests(StoreCase):
         self.flushLoggedErrors()
 
 
+class RestTests(StoreCase):
+    def test_idle(self) -> None:
+        """The store is at rest when its last call on a thread ended, and at once where none runs: only then may
+        another process have the folder (S19)."""
+        self.successResultOf(self.store.idle())
+        self.threads.held = True
+        deleting = Deferred.fromCoroutine(self.store.delete(REF))
+        resting = self.store.idle()
+        self.assertNoResult(resting)
+        self.threads.release()
+        self.threads.release()
+        self.successResultOf(deleting)
+        self.successResultOf(resting)
+
+
 class DeleteTests(StoreCase):
     def test_durable_and_numbered(self) -> None:
         """A delete syncs the folder, gets a number above the add's, and succeeds again when all is gone (S15)."""
