@@ -4,6 +4,9 @@ A session is 8 bytes of cluster time, by which an expired one can be told from a
 new one, and 8 random bytes.  Every mutating request takes a sequence number and
 keeps it over all its retries; the floor tells the metadata which answers no one
 will ask for again.
+
+Metadata remembers 64 answers above the floor.  An operation that is held up holds the floor down, and would in the end
+be refused for the answers of those that passed it: so beyond WINDOW numbers above the floor another session is used.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ from attrs import Factory, define
 
 from dfs.protocol.messages import Operation
 
+WINDOW = 64
+"""Numbers of one session from its oldest open operation on."""
+
 
 @define
 class _Numbers:
@@ -24,6 +30,11 @@ class _Numbers:
     last: int = 0
     open: set[int] = Factory(set)
 
+    @property
+    def has_room(self) -> bool:
+        """The next operation would be within the window."""
+        return not self.open or self.last + 1 - min(self.open) < WINDOW
+
 
 class Session:
     """Issues operations.  ``cluster_time_ms`` is read when the first one is asked for."""
@@ -31,15 +42,15 @@ class Session:
     def __init__(self, entropy: Callable[[int], bytes], cluster_time_ms: Callable[[], int]) -> None:
         self._entropy = entropy
         self._cluster_time_ms = cluster_time_ms
-        self._numbers: _Numbers | None = None
+        self._sessions: list[_Numbers] = []
 
     @contextmanager
     def operation(self) -> Iterator[Operation]:
         """An operation to carry in one request and all its retries; ended with the block."""
-        numbers = self._numbers
+        numbers = next((each for each in self._sessions if each.has_room), None)
         if numbers is None:
             numbers = _Numbers(self._cluster_time_ms().to_bytes(8, "big") + self._entropy(8))
-            self._numbers = numbers
+            self._sessions.append(numbers)
         numbers.last += 1
         sequence = numbers.last
         numbers.open.add(sequence)
@@ -50,4 +61,4 @@ class Session:
 
     def expire(self) -> None:
         """Begin a new session with the next operation (the former one was refused as expired)."""
-        self._numbers = None
+        self._sessions.clear()

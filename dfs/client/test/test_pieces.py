@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -96,6 +97,21 @@ class SessionTests(SynchronousTestCase):
         with session.operation() as third:
             self.assertEqual((third.sequence, third.floor), (3, 3))
         self.assertEqual(first.session, (5).to_bytes(8, "big") + bytes(8))
+
+    def test_held_up_operation_blocks_nothing(self) -> None:
+        """However many operations pass one that is held up, no session has more answers above its floor than
+        metadata remembers, and sessions are used again (R44)."""
+        births = count(1)
+        session = Session(lambda length: next(births).to_bytes(length, "big"), lambda: 5)
+        issued = set()
+        with session.operation() as waits:
+            for _ in range(1000):
+                with session.operation() as operation:
+                    issued.add(operation.session)
+                    self.assertLess(operation.sequence - operation.floor, 64)
+        self.assertEqual((len(issued), waits.session in issued), (2, True))
+        with session.operation() as later:
+            self.assertEqual(later.session, waits.session)
 
     def test_end_of_an_old_sessions_operation(self) -> None:
         """An operation that outlives its session does not raise the floor of the next one (R44)."""
