@@ -46,8 +46,13 @@ class Collecting:
         }
         for order in collector.plan(self._seams.seconds(), reachable):
             self._order(order)
-        for command in collector.commands():
-            await self._propose(command)
+        waiting = collector.commands()
+        try:
+            while waiting:
+                await self._propose(waiting.pop(0))
+        finally:
+            for command in waiting:  # one was refused (or we are stopped): a later sweep does what these were to do
+                collector.collected(command.file_id, False)
         return False
 
     def _order(self, order: Delete) -> None:
@@ -81,3 +86,4 @@ class Collecting:
     async def deleted(self, beat: Heartbeat, result: JobResult) -> None:
         """A node reports; having had nothing is success as well."""
         self.collector.result(result.job, result.code in _GONE)
+        self._term.collecting_duty.nudge()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
+from itertools import islice
 
 from attrs import define, field, frozen
 
@@ -20,9 +21,10 @@ from dfs.metaserver import queries
 from dfs.metaserver.commands import MAX_COMMITS, CollectGarbage, Freed
 
 PAGE = 64  # chunks of a file worked on at a time
-MAX_FILES = 64  # worked on at a time
+MAX_FILES = 512  # worked on at a time
+MAX_READ = 64  # pages of files read by one request
 MAX_WAITING = 10_000  # files that are known to wait; more are found by the sweep
-ORDERS_PER_NODE = 32
+ORDERS_PER_NODE = 128
 ORDER_SECONDS = 30.0
 SWEEP_SECONDS = 60.0
 
@@ -127,7 +129,8 @@ class Collector:
         while self._waiting and len(self._work) < MAX_FILES:
             file_id, _ = self._waiting.popitem(last=False)
             self._work.setdefault(file_id, _Work())
-        pages = tuple((file_id, work.first) for file_id, work in self._work.items() if not work.is_read)
+        unread = ((file_id, work.first) for file_id, work in self._work.items() if not work.is_read)
+        pages = tuple(islice(unread, MAX_READ))
         after = self._sweep if len(self._waiting) < MAX_WAITING - MAX_FILES else None
         if after is None and not pages:
             return None
@@ -153,7 +156,7 @@ class Collector:
             work.to_order = [(index, node) for index, nodes in page.chunks for node in nodes]
             work.is_empty = not page.chunks and work.first == 0
 
-    def plan(self, now: float, reachable: Collection[int], limit: int = 256) -> list[Delete]:
+    def plan(self, now: float, reachable: Collection[int], limit: int = 1024) -> list[Delete]:
         """New orders, to nodes in ``reachable`` (those that are not dead); others keep their place on the record."""
         for order, deadline in list(self._orders.values()):
             if deadline <= now:

@@ -48,7 +48,7 @@ class MetaConfig:
     lease: float = 60.0
     upload_ttl: float = 86400.0
     repair_streams: int = 2
-    jobs_per_answer: int = 16
+    jobs_per_answer: int = 64
     tick: float = 0.05
     election_ticks: int = 10
     trailing_entries: int = 10_000

@@ -62,11 +62,12 @@ class LeaderTerm:
         expiring, timekeeping = Expiring(self), Timekeeping(self)
         clock = seams.runtime.reactor
         self.repair_duty = Duty(clock, "repair", 0.2, self.repair.round)
+        self.collecting_duty = Duty(clock, "collecting garbage", 0.5, self.collecting.round)
         self._duties = (
             Duty(clock, "following the tables", 0.2, self._following.round),
             Duty(clock, "judging silence", judging_interval, self.judging.round),
             self.repair_duty,
-            Duty(clock, "collecting garbage", 0.5, self.collecting.round),
+            self.collecting_duty,
             Duty(clock, "expiring uploads", 1.0, expiring.round),
             Duty(clock, "keeping cluster time", 1.0, timekeeping.round),
             Duty(clock, "pinning members", 2.0, lambda: pinning.round(self)),

@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection
 
 from attrs import frozen
 
-from dfs.protocol.messages import Job
+from dfs.protocol.messages import Job, JobKind
 
 MAX_WAITING = 1000
 """Orders that wait for one node; more are dropped, as if lost on the way."""
+_PRECEDENCE = {JobKind.COPY: 0, JobKind.VERIFY: 1, JobKind.DELETE: 2}
 
 
 @frozen
@@ -49,13 +50,14 @@ class Orders:
                 orders.pop(number, None)
 
     def due(self, node: int, limit: int, now: float) -> tuple[Job, ...]:
-        """At most ``limit`` jobs for the answer to a beat, oldest first."""
+        """At most ``limit`` jobs for the answer to a beat: copies first, deletions last, the oldest first."""
         orders = self._waiting.get(node)
         if not orders:
             return ()
         for number in [number for number, order in orders.items() if order.expires <= now]:
             self._expired(orders.pop(number).job)
-        return tuple(order.job for order in list(orders.values())[:limit])
+        jobs = sorted((order.job for order in orders.values()), key=lambda job: _PRECEDENCE[job.kind])
+        return tuple(jobs[:limit])
 
     def dropped(self, node: int) -> None:
         """The node is dead: what waited for it is dropped."""

@@ -121,14 +121,15 @@ class CollectorTests(SynchronousTestCase):
 
     def test_orders_are_bounded(self) -> None:
         """No node has more orders outstanding than its limit; the rest follows."""
-        self.bench.store_file("a", 60)
-        self.delete("a")
+        for name in "abc":
+            self.bench.store_file(name, 60)
+            self.delete(name)
         orders = self.turn()
         busiest = max(sum(order.node == node for order in orders) for node in ALL)
         self.assertEqual(busiest, ORDERS_PER_NODE)
         for order in orders:
             self.collector.result(order.job, True)
-        self.assertEqual(len(orders) + len(self.carry_out()), 180)
+        self.assertEqual(len(orders) + len(self.carry_out()), 540)
         self.assertEqual(self.left(), [])
 
     def test_failed_order(self) -> None:

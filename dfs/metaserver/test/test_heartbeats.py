@@ -193,6 +193,18 @@ class HealthTests(SynchronousTestCase):
         assert machine is not None
         self.assertEqual(machine.head.garbage, 0)
 
+    def test_garbage_is_collected_as_fast_as_it_comes(self) -> None:
+        """Results make room for the next orders at once: dozens of small files are gone in seconds (S15, S21)."""
+        cluster = self.cluster(3)
+        for number in range(60):
+            cluster.store(f"f{number}")
+        for number in range(60):
+            cluster.done(m.DeleteFile(cluster.operation(), f"f{number}", None), m.FileInfo)
+        cluster.world.run(2.0)
+        machine = cluster.leader().server._machine
+        assert machine is not None
+        self.assertEqual(machine.head.garbage, 0)
+
     def test_an_old_inventory_evicts_nothing(self) -> None:
         """S06: an inventory as of before a write strikes off nothing that the write stored; one as of after it
         does."""

@@ -9,8 +9,8 @@ from dfs.protocol.messages import Job, JobKind
 from dfs.protocol.values import FileId, Generation
 
 
-def job(number: int) -> Job:
-    return Job(number, JobKind.COPY, FileId(1), 0, Generation(1), 10, bytes(32), (), None)
+def job(number: int, kind: JobKind = JobKind.COPY) -> Job:
+    return Job(number, kind, FileId(1), 0, Generation(1), 10, bytes(32), (), None)
 
 
 class OrdersTests(SynchronousTestCase):
@@ -39,6 +39,14 @@ class OrdersTests(SynchronousTestCase):
         self.assertEqual(self.due(limit=2), [0, 1])
         self.orders.heard(7, (0, 1))
         self.assertEqual(self.due(limit=2), [2, 3])
+
+    def test_copies_go_first(self) -> None:
+        """However many deletions and doubts wait, a copy rides on the next answer (S13)."""
+        self.orders.put(7, job(1, JobKind.DELETE), 30.0)
+        self.orders.put(7, job(2, JobKind.VERIFY), 30.0)
+        self.orders.put(7, job(3), 30.0)
+        self.assertEqual(self.due(limit=1), [3])
+        self.assertEqual(self.due(), [3, 2, 1])
 
     def test_expires(self) -> None:
         """An order that nobody took in time is dropped, and its planner told once."""
