@@ -79,10 +79,10 @@ class DeterminismTests(SynchronousTestCase):
 
     def test_same_trace(self) -> None:
         """The same seed gives the same trace twice, and in another process under another hash seed."""
-        traces = {summary(Run(3).results(), [])["trace"] for _ in range(2)}
+        traces = {summary(Run(0).results(), [])["trace"] for _ in range(2)}
         self.flushLoggedErrors()
         environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "dfs.cli.main", "sim", "--seed", "3", "--json"]
+        command = [sys.executable, "-m", "dfs.cli.main", "sim", "--seed", "0", "--json"]
         printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
         self.assertEqual(traces, {json.loads(printed.stdout)["trace"]})
 
