@@ -22,9 +22,11 @@ def commit(state: Transaction, command: CommitChunks) -> CommitOutcomes:
 
 def _commit(state: Transaction, item: ChunkCommit) -> CommitOutcome:
     upload = state.upload(item.file_id)
-    if upload is None and state.file(item.file_id) is None:
-        return CommitOutcome.GONE
     chunk = state.chunk(item.file_id, item.index)
+    if upload is None and state.file(item.file_id) is None:
+        if chunk is not None:
+            _note_tried(state, item, chunk)  # they hold it now: the order to delete reaches them as well (S15)
+        return CommitOutcome.GONE
     if chunk is None:
         return CommitOutcome.STALE
     if chunk.committed:

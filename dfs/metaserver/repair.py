@@ -17,8 +17,7 @@ from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import AddReplicas, Lost, RemoveReplicas
 from dfs.metaserver.placement import NodeView
 from dfs.metaserver.planner import JOB_SECONDS, SLOWEST, Copy, Planner
-from dfs.metaserver.queries import ChunkCopies
-from dfs.metaserver.records import ReplicaRecord, replica_codec
+from dfs.metaserver.records import ChunkRecord, ReplicaRecord, replica_codec
 from dfs.metaserver.scanning import answer
 from dfs.metaserver.tables import replica_key
 from dfs.protocol.errors import ReplicaCorrupt, ReplicaNotFound
@@ -105,8 +104,8 @@ class Repair:
     async def copied(self, beat: Heartbeat, result: JobResult) -> None:
         """A source reports.  Raises DFSError where the outcome could not be recorded: it reports again."""
         if result.code == 0:
-            found = await self._seams.reader.look(queries.copies, result.file_id, result.index)
-            if found is not None and found.generation == result.generation:
+            found = await self._seams.reader.look(queries.chunk, result.file_id, result.index)
+            if found is not None:  # also of a file that ended: then its node is noted, to delete there too (S15)
                 await self._record(found, result)
         elif result.code in _DAMAGED and self._term.active:
             self.verify(beat.node, result.file_id, result.index, result.generation)
@@ -114,7 +113,7 @@ class Repair:
             self.planner.result(result.job, result.code == 0, self._seams.seconds())
             self._term.repair_duty.nudge()
 
-    async def _record(self, chunk: ChunkCopies, result: JobResult) -> None:
+    async def _record(self, chunk: ChunkRecord, result: JobResult) -> None:
         commit = ChunkCommit(
             result.file_id,
             result.index,

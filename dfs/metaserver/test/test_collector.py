@@ -9,6 +9,7 @@ from dfs.metaserver import collector, commands, queries
 from dfs.metaserver.collector import ORDER_SECONDS, ORDERS_PER_NODE, SWEEP_SECONDS, Collector, Delete
 from dfs.metaserver.test.bench import Bench
 from dfs.protocol.errors import BadRequest
+from dfs.protocol.messages import CommitOutcome
 
 ALL = (1, 2, 3, 4, 5)
 
@@ -74,6 +75,20 @@ class CollectorTests(SynchronousTestCase):
         self.bench.do(commands.AbortUpload(self.bench.operation(), granted.file_id, 1))
         orders = self.carry_out()
         self.assertEqual({o.node for o in orders if o.index == 0}, {1, 2, 3, 4, 5})
+        self.assertEqual(self.left(), [])
+
+    def test_a_write_that_ends_after_its_file(self) -> None:
+        """S15: nodes that made a chunk durable after its upload had ended, and after they had reported to hold nothing,
+        are ordered to delete again while the record is there."""
+        granted = self.bench.create("a", 1)
+        (first,) = granted.placements
+        self.bench.do(commands.AbortUpload(self.bench.operation(), granted.file_id, 1))
+        freed = commands.CollectGarbage(granted.file_id, (commands.Freed(0, 1),))
+        self.assertFalse(self.bench.do(freed).finished)
+        late = self.bench.written(granted.file_id, 0, first.generation, (1, 2))
+        outcomes = self.bench.do(commands.CommitChunks((late,))).outcomes
+        self.assertEqual(outcomes, (CommitOutcome.GONE,))
+        self.assertEqual({order.node for order in self.carry_out()}, {1, 2, 3})
         self.assertEqual(self.left(), [])
 
     def test_empty_file(self) -> None:
