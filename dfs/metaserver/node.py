@@ -35,6 +35,7 @@ from dfs.protocol.interfaces import Identity
 from dfs.protocol.listen import ServerFactory, server_factory
 from dfs.protocol.trust import KeyRing
 from dfs.protocol.values import Role
+from dfs.raft.errors import StorageCorrupt
 from dfs.raft.node import RaftNode
 from dfs.runtime.interfaces import ILane, Runtime
 
@@ -110,7 +111,8 @@ class MetaServer(Service):
         identity = Identity(
             Role.META, config.node, config.cluster_id, raft.identity.incarnation, config.cluster_key
         )
-        self._pinning.admits(config.node, identity.incarnation)
+        if not self._pinning.admits(config.node, identity.incarnation):
+            raise StorageCorrupt(f"{config.folder}/raft was lost or replaced beside the tables that remember another")
         self._factory = server_factory(self._runtime, identity, self._service, self.cluster_time_ms)
         self._port = await serverFromString(self._runtime.reactor, config.listen).listen(self._factory)
         status.start()

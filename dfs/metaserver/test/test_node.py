@@ -14,7 +14,7 @@ from dfs.metaserver.node import MetaServer
 from dfs.metaserver.test.cluster import KEY, PORT, Cluster
 from dfs.protocol import messages as m
 from dfs.protocol.errors import DFSError
-from dfs.raft.errors import WrongCluster
+from dfs.raft.errors import StorageCorrupt, WrongCluster
 
 
 class LifeTests(SynchronousTestCase):
@@ -159,6 +159,19 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual(cluster.status(victim).applied, 0)
         self.assertEqual(cluster.status(victim).leader, None)
         self.assertTrue(cluster.leader(others=(victim,)))
+
+    def test_a_lost_vote_is_told(self) -> None:
+        """R04: a member whose Raft folder is gone beside kept tables has forgotten its votes: it never starts."""
+        cluster = self.cluster()
+        cluster.world.run(5.0)  # every member is pinned
+        victim = next(meta for meta in cluster.metas if meta is not cluster.leader())
+        cluster.world.run_until(victim.server.stopService())
+        victim.host.disk.remove_tree("/data/raft")
+        victim.restart()
+        with self.assertRaises(StorageCorrupt):
+            cluster.world.run_until(victim.server.ready)
+        self.assertTrue(cluster.leader(others=(victim,)))
+        self.flushLoggedErrors()
 
     def test_cluster_time_goes_on_across_leaders(self) -> None:
         """S34: cluster time advances while nothing is proposed, and never goes back at a change of leaders."""
