@@ -37,6 +37,12 @@ class ConsensusScenarios(ScenarioCase):
         (S27)."""
         self.play("S27", "all metadata servers die at once")
 
+    def test_a_slow_follower_acknowledges(self) -> None:
+        """A majority of the leader and a follower with a slow disk acknowledges, and both lose power at once; the
+        leader stays away: the slow follower and the one that was cut off have everything that was acknowledged
+        (S27)."""
+        self.play("S27", "a slow follower acknowledges")
+
     def test_a_restart_with_the_founding_flags(self) -> None:
         """Members restart with the flags that founded the cluster: a lone one founds nothing, together they go on
         (S28)."""
@@ -61,10 +67,11 @@ class ConsensusScenarios(ScenarioCase):
         on (S32)."""
         self.play("S32", "a follower was away")
 
+    def test_metadata_was_away(self) -> None:
+        """All metadata nodes are down for two hours while the chunk servers stay up: cluster time stood still,
+        and what is granted afterwards is good at once (S34)."""
+        self.play("S34", "metadata was away")
+
     def test_a_delete_during_an_upload(self) -> None:
         """Somebody ends an upload by its id while it runs: its writer is told, and its chunks go (S36)."""
         self.play("S36", "a delete during an upload")
-
-    def test_metadata_was_away(self) -> None:
-        """All metadata nodes are away for two hours; what they grant afterwards is good at once (S34)."""
-        self.play("S34", "metadata was away")

@@ -32,9 +32,14 @@ class ReplicaScenarios(ScenarioCase):
         self.play("S04", "planned restart")
 
     def test_power_cut_at_each_acknowledgement(self) -> None:
-        """The whole room loses power at the very moment of each acknowledgement: what was acknowledged is there
-        (S05)."""
+        """The whole room loses power at the very moment of each acknowledgement, while some disks are slow: what
+        was acknowledged is there, on as many disks as the write quorum (S05)."""
         self.play("S05", "power cut at each acknowledgement")
+
+    def test_below_the_quorum(self) -> None:
+        """All chunk servers but one lose power in the middle of an upload: it is not acknowledged, its name does
+        not appear, and no chunk of it was committed on fewer disks than the write quorum (S05)."""
+        self.play("S05", "below the quorum")
 
     def test_inventories_beside_writes(self) -> None:
         """Chunk servers register and tell what they hold, again and again, while files are written: no write is
