@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Any
 
-from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 
 from bench.local import LocalCluster
@@ -24,6 +23,8 @@ Operation = Callable[[int], Awaitable[Any]]
 
 def run_on_reactor(work: Callable[[Any], Any]) -> Any:
     """Run one coroutine function on the global reactor, which can be run once in a process."""
+    from twisted.internet import reactor as global_reactor
+
     reactor: Any = global_reactor
     install_monotonic(reactor)
     outcome: list[Any] = []
@@ -47,7 +48,7 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def timed(operation: Operation, count: int, at_once: int) -> dict[str, float]:
+async def timed(reactor: Any, operation: Operation, count: int, at_once: int) -> dict[str, float]:
     """``count`` operations, ``at_once`` in flight: operations a second, latency in ms."""
     numbers = iter(range(count))
     latencies: list[float] = []
@@ -59,7 +60,7 @@ async def timed(operation: Operation, count: int, at_once: int) -> dict[str, flo
             latencies.append(time.perf_counter() - began)
 
     began = time.perf_counter()
-    await gather(global_reactor, (worker() for _ in range(at_once)))
+    await gather(reactor, (worker() for _ in range(at_once)))
     seconds = time.perf_counter() - began
     return {
         "per_second": count / seconds,
@@ -68,7 +69,7 @@ async def timed(operation: Operation, count: int, at_once: int) -> dict[str, flo
     }
 
 
-async def small_files(client: Client, count: int, at_once: int) -> dict[str, Any]:
+async def small_files(client: Client, reactor: Any, count: int, at_once: int) -> dict[str, Any]:
     """Files of 4 KiB up and down."""
     bodies = [os.urandom(4096) for _ in range(16)]
 
@@ -80,10 +81,10 @@ async def small_files(client: Client, count: int, at_once: int) -> dict[str, Any
         if await file.read() != bodies[number % 16]:
             raise AssertionError(f"small/{number} came back different")
 
-    return {"up": await timed(upload, count, at_once), "down": await timed(download, count, at_once)}
+    return {"up": await timed(reactor, upload, count, at_once), "down": await timed(reactor, download, count, at_once)}
 
 
-async def operations(client: Client, counts: dict[int, int]) -> dict[str, Any]:
+async def operations(client: Client, reactor: Any, counts: dict[int, int]) -> dict[str, Any]:
     """Creates (an empty file: create and commit, two durable log entries), stats and list pages."""
     found: dict[str, Any] = {}
     for at_once, count in counts.items():
@@ -98,9 +99,9 @@ async def operations(client: Client, counts: dict[int, int]) -> dict[str, Any]:
             await client.delete(f"{prefix}{number}")
 
         found[str(at_once)] = {
-            "create_and_commit": await timed(create, count, at_once),
-            "stat": await timed(stat, count, at_once),
-            "delete": await timed(delete, count, at_once),
+            "create_and_commit": await timed(reactor, create, count, at_once),
+            "stat": await timed(reactor, stat, count, at_once),
+            "delete": await timed(reactor, delete, count, at_once),
         }
     return found
 
@@ -134,8 +135,8 @@ def run(files: int, rounds: int, quick: bool) -> dict[str, Any]:
         async def work(reactor: Any) -> dict[str, Any]:
             options = ClientOptions(patience=30.0, state_folder=os.path.join(cluster.folder, "state"))
             async with connect(cluster.meta(), reactor, options=options) as client:
-                found: dict[str, Any] = {"small_files": await small_files(client, files, 16)}
-                found["operations"] = await operations(client, counts)
+                found: dict[str, Any] = {"small_files": await small_files(client, reactor, files, 16)}
+                found["operations"] = await operations(client, reactor, counts)
                 found["resident"] = cluster.resident()
                 found["fail_over"] = await fail_over(client, cluster, reactor, rounds)
                 return found
