@@ -8,6 +8,7 @@ stop: no more puts, what runs may end, connections closed, the lock given back l
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -32,7 +33,7 @@ from dfs.chunkserver.service import ChunkService
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.writing import WriteRules
 from dfs.disk.interfaces import IDisk
-from dfs.protocol.errors import DFSError
+from dfs.protocol.errors import DFSError, Forbidden, WrongCluster
 from dfs.protocol.interfaces import Identity
 from dfs.protocol.leader import LeaderCaller
 from dfs.protocol.link import Link
@@ -85,6 +86,7 @@ class ChunkServer(Service):
         self._reporters: list[Reporter] = []
         self._starting: Deferred[None] | None = None
         self._fatal = False
+        self._strangers: set[str] = set()  # metadata nodes that turned us away
 
     # ---- start ------------------------------------------------------------------------------------
 
@@ -151,7 +153,10 @@ class ChunkServer(Service):
         self._factory = ServerFactory(runtime, identity, service, self.cluster_time_ms)
         await self._listen(self._factory)
         for address in config.meta:
-            link = Link(runtime, address, identity, Purpose.CONTROL, cluster_time=self.cluster_time_ms)
+            turned_away = partial(self._turned_away, standing, address)
+            link = Link(
+                runtime, address, identity, Purpose.CONTROL, refused=turned_away, cluster_time=self.cluster_time_ms
+            )
             link.startService()
             self._links.append(link)
             self._reporters.append(Reporter(standing, link, self._refused))
@@ -164,6 +169,14 @@ class ChunkServer(Service):
             raise RefusedStart(
                 f"{self.config.listen} cannot be listened on ({error.socketError}): is another node running there?"
             ) from error
+
+    def _turned_away(self, standing: Standing, address: str, error: DFSError) -> None:
+        """Turned away by all metadata nodes and never registered: key or addresses are wrong.  Once it served, it is
+        metadata that changed, and this server waits for it to be mended."""
+        if isinstance(error, Forbidden | WrongCluster):
+            self._strangers.add(address)
+        if not standing.number and self._strangers.issuperset(self.config.meta):
+            self._refused(f"{error.message}; check --key-file and --meta")
 
     def _refused(self, sentence: str) -> None:
         """Metadata will not have us: nothing that comes back by itself."""

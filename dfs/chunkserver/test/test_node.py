@@ -312,6 +312,26 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual([type(one) for one in cluster.meta.heard], [m.Register])
         cluster.world.run_until(server.stopService())
 
+    def test_wrong_key(self) -> None:
+        """A new server with another cluster's key is turned away by metadata, says so and ends; one that registered
+        waits for metadata to be mended."""
+        cluster = Cluster(1)
+        first, told = cluster.servers[1], list[str]()
+        config = evolve(first.config, data="/srv/other", listen="tcp:7001", key=b"x" * 32)
+        server = ChunkServer(config, first.runtime, first.disk, told.append)
+        server.startService()
+        cluster.world.run_until(lambda: bool(told))
+        self.assertIn("--key-file", told[0])
+        cluster.world.run_until(server.stopService())
+        server, told = self.again(cluster)
+        cluster.world.run_until(lambda: server.clock.known)
+        cluster.world.hosts["meta-1"].kill()
+        cluster.world.hosts["meta-1"].restart()
+        cluster.start_metadata(b"x" * 32)
+        cluster.world.run(30.0)
+        self.assertEqual(told, [])
+        cluster.world.run_until(server.stopService())
+
     def test_registration_is_asked_again(self) -> None:
         """A registration that cannot be had now is asked for again, and the server beats in the end (S02)."""
         cluster = Cluster(1)

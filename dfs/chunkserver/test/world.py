@@ -28,7 +28,7 @@ from dfs.protocol.values import (
     Target,
     cluster_id_of,
 )
-from dfs.simulation.host import World
+from dfs.simulation.host import SimulatedHost, World
 
 KEY = b"k" * 32
 CLUSTER = cluster_id_of(KEY)
@@ -124,10 +124,8 @@ class Cluster:
         self.world = World(seed)
         self.keys = KeyRing(KEY, CLUSTER)
         self.meta = FakeMeta()
-        host = self.world.host("meta-1")
-        identity = Identity(Role.META, "meta-1", CLUSTER, b"m" * 16, KEY)
-        host.reactor.listenTCP(PORT, ServerFactory(host.runtime, identity, self.meta, lambda: NOW_MS))
-        self.meta_address = f"{host.ip}:{PORT}"
+        self.world.host("meta-1")
+        self.meta_address = f"{self.start_metadata(KEY).ip}:{PORT}"
         self.client = self.world.host("client")
         self.servers: dict[int, ChunkServer] = {}
         for number in range(1, count + 1):
@@ -136,6 +134,13 @@ class Cluster:
         for number in self.servers:
             self.world.run_until(self.servers[number].ready)
         self.world.run_until(lambda: all(server.clock.known for server in self.servers.values()))
+
+    def start_metadata(self, key: bytes) -> SimulatedHost:
+        """Let the metadata node listen, with this cluster's key or another's."""
+        host = self.world.hosts["meta-1"]
+        identity = Identity(Role.META, host.name, cluster_id_of(key), b"m" * 16, key)
+        host.reactor.listenTCP(PORT, ServerFactory(host.runtime, identity, self.meta, lambda: NOW_MS))
+        return host
 
     def start(self, number: int) -> ChunkServer:
         """Start a chunk server on its host's disk."""
