@@ -76,7 +76,9 @@ class RefusalTests(RealClusterCase):
         taken = self.layout().named("chunk-3").port
         self.assert_both_refused("chunk-1", str(taken), listen=f"tcp:{taken}:interface=127.0.0.1")
         self.assert_both_refused("chunk-1", "chunk-2", data=self.layout().named("chunk-2").data)
-        self.assert_refused(self.start("chunk-1", key_file=self.other_key()), "cluster")
+        other_key = self.other_key()
+        self.assert_refused(self.start("chunk-1", key_file=other_key), "cluster")
+        self.assert_refused(self.start("chunk-1", key_file=other_key, data=clone + "-new"), "--key-file")
         self.assert_refused(self.start("chunk-1", key_file="/does/not/exist"), "/does/not/exist")
         self.assert_refused(self.start("chunk-1", data="/proc/no/such"), "/proc")
         self.heal()
