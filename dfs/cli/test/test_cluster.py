@@ -160,7 +160,7 @@ class ProcessTests(ClusterCase):
     def test_start_that_fails(self) -> None:
         """A node that does not start is told with the last line that it printed."""
         node = self.plan().nodes[0]
-        script = "import sys; print('first'); sys.exit('the port is taken')"
+        script = "import sys; print('first', flush=True); sys.exit('the port is taken')"
         process = subprocess.Popen([sys.executable, "-c", script], stdout=-1, stderr=subprocess.STDOUT)
         error = self.assertRaises(CommandFailed, started, node, process, 60.0)
         self.assertEqual(error.message, "meta-1 did not start: the port is taken")
