@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from dfs.metaserver import founding, queries
@@ -30,14 +31,16 @@ from dfs.metaserver.pinning import Pinning
 from dfs.metaserver.repair import Repair
 from dfs.metaserver.seams import Seams
 from dfs.metaserver.timekeeping import Timekeeping
-from dfs.protocol.errors import Unavailable
+from dfs.protocol.errors import DFSError, Unavailable
 from dfs.protocol.messages import Job, JobKind
 from dfs.protocol.values import NodeState
+from dfs.raft.errors import RaftError
 
 _log = Logger()
 
 JOB_SHIFT = 32  # a job's number: the term, two bits for its kind, a count
 KIND_SHIFT = 30
+LOAD_AGAIN = 0.2  # seconds after a try to load that failed
 
 
 class LeaderTerm:
@@ -78,7 +81,7 @@ class LeaderTerm:
 
     def start(self) -> None:
         """Load, then serve and do the duties."""
-        loading = Deferred.fromCoroutine(self._load())
+        loading = Deferred.fromCoroutine(self._load_until_done())
         self._loading = loading.addErrback(self._not_loaded)
 
     def stop(self) -> None:
@@ -88,6 +91,18 @@ class LeaderTerm:
             duty.stop()
         if self._loading is not None:
             self._loading.cancel()
+
+    async def _load_until_done(self) -> None:
+        """A failed try is followed by another: a leader that leads and never serves would hold the cluster up (S12)."""
+        while self.active and not self.loaded:
+            try:
+                await self._load()
+            except (DFSError, RaftError) as error:
+                _log.warn("the new leader could not load what it needs ({error}); it tries again", error=error)
+            except Exception:  # noqa: BLE001 - a defect must not leave a leadership that serves nothing in silence
+                _log.failure("the new leader could not load what it needs; it tries again")
+            if not self.loaded:
+                await deferLater(self.seams.runtime.reactor, LOAD_AGAIN)
 
     async def _load(self) -> None:
         look = self.seams.reader.look
@@ -117,8 +132,8 @@ class LeaderTerm:
             after = page[-1][0]
 
     def _not_loaded(self, failure: Any) -> None:
-        if self.active and not failure.check(CancelledError):
-            _log.failure("the new leader cannot read its tables", failure)
+        if not failure.check(CancelledError):
+            _log.failure("loading for a new leadership ended", failure)
 
     # ---- what handlers and duties ask
 
