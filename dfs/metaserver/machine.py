@@ -32,6 +32,7 @@ from dfs.metaserver.snapshotting import IStoreFolder, Sink, Source
 from dfs.metaserver.statehash import EMPTY, updated
 from dfs.metaserver.transaction import MAX_EVENTS, Event, Transaction
 from dfs.protocol.errors import Advice, BadRequest, DFSError
+from dfs.raft.errors import WrongCluster
 from dfs.raft.interfaces import Command, ISnapshotSink, ISnapshotSource, IStateMachine, SnapshotMark
 
 MAX_STEP_MS = 5_000
@@ -92,7 +93,7 @@ class MetadataMachine:
     """The metadata over a store folder (the folder so that a snapshot can be received beside the tables in use).
 
     :param folder: provides the store in use and the place for its replacement.
-    :param cluster_id: 16 bytes.  Raises StoreCorrupt where the tables belong to another cluster.
+    :param cluster_id: 16 bytes.  Raises WrongCluster where the tables belong to another cluster (S28).
     """
 
     def __init__(self, folder: IStoreFolder, cluster_id: bytes, max_sessions: int = MAX_SESSIONS) -> None:
@@ -110,7 +111,7 @@ class MetadataMachine:
         raw = store.get(tables.HEAD)
         head = new_head(self._cluster_id) if raw is None else head_codec.decode(raw)
         if head.cluster_id != self._cluster_id:
-            raise StoreCorrupt(f"the tables belong to cluster {head.cluster_id.hex()}, not {self._cluster_id.hex()}")
+            raise WrongCluster(f"the tables belong to cluster {head.cluster_id.hex()}, not {self._cluster_id.hex()}")
         self._store = store
         self._head = head
 

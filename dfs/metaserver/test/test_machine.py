@@ -17,6 +17,7 @@ from dfs.metaserver.statehash import EMPTY, updated
 from dfs.metaserver.test.bench import CHUNK, CLUSTER, Bench
 from dfs.metaserver.transaction import FileEnded, NodeChanged, ShortChunk
 from dfs.protocol.errors import BadRequest
+from dfs.raft.errors import WrongCluster
 from dfs.raft.interfaces import Command, IStateMachine, SnapshotMark
 
 
@@ -81,7 +82,7 @@ class MachineTests(SynchronousTestCase):
 
     def test_another_cluster(self) -> None:
         """Tables of another cluster are refused (R35)."""
-        with self.assertRaises(StoreCorrupt):
+        with self.assertRaises(WrongCluster):
             MetadataMachine(self.bench.folder, b"x" * 16)
 
     def test_time_never_goes_back_nor_jumps(self) -> None:
