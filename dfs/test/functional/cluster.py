@@ -58,14 +58,18 @@ class RealClusterCase(SynchronousTestCase):
         self.addCleanup(self._clean)
 
     def _clean(self) -> None:
-        for pid in self.pids().values():
-            if pid is not None:
-                os.kill(pid, signal.SIGCONT)
-        if os.path.exists(os.path.join(self.dir, "cluster.toml")):
-            self.run_dfs("cluster", "down", "--dir", self.dir)
-        left = [name for name, pid in self.pids().items() if pid is not None]
+        left = self.stop_all()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.assertEqual(left, [], "these processes outlived the test")
+
+    def stop_all(self) -> list[str]:
+        """Wake and stop every node; the names of those that stay."""
+        running = [pid for pid in self.pids().values() if pid is not None]
+        for pid in running:
+            os.kill(pid, signal.SIGCONT)
+        if running:
+            self.run_dfs("cluster", "down", "--dir", self.dir)
+        return [name for name, pid in self.pids().items() if pid is not None]
 
     # ---- the command -----------------------------------------------------------------------
 

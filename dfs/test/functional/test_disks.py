@@ -21,7 +21,12 @@ class DiskTests(RealClusterCase):
         command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "dfs-test", folder]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             self.skipTest("mounting a small file system is not permitted here")
-        self.addCleanup(lambda: subprocess.run(["umount", "-l", folder], check=True))
+        self.addCleanup(self.unmount, folder)
+
+    def unmount(self, folder: str) -> None:
+        """Once everything is stopped: the pid files lie there."""
+        self.stop_all()
+        subprocess.run(["umount", folder], check=True)
 
     def remount(self, node: str, option: str) -> None:
         folder = os.path.join(self.dir, node)
@@ -44,11 +49,17 @@ class DiskTests(RealClusterCase):
         self.upload(path, "everywhere", "--chunk-size", "1MiB", "--replication", "4")
         self.assertEqual(len(self.chunk_files("chunk-1")), 8)
         filling = self.fill("chunk-1")
+        self.until(lambda: self.told_free("chunk-1") < MIB, "the news of the full disk")
         self.assertFalse(self.upload(path, "round", "--chunk-size", "1MiB", "--no-resume")["degraded"])
         self.assert_all_same({"everywhere": path, "round": path})
         self.dfs("delete", "--name", "everywhere")
         self.until(lambda: not self.chunk_files("chunk-1"), "garbage gone from the full disk")
         os.unlink(filling)
+
+    def told_free(self, node: str) -> int:
+        """What metadata was told: until then a placement may still name the node, and the upload says degraded."""
+        servers = self.document("status")["chunk_servers"]
+        return next(int(each["free"]) for each in servers if each["name"] == node)
 
     def fill(self, node: str) -> str:
         """Take all the space of a node's file system; the file that holds it."""
