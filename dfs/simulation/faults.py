@@ -6,12 +6,17 @@ wall clocks that step and monotonic clocks that drift.
 
 Bounds: no disk is lost for good and no byte rots, so everything acknowledged stays readable once all is healed;
 a majority of the metadata servers is up most of the time, so that there is something to test.
+
+Each fault is a numbered decision that draws from a generator of its own, what follows from it later too.  So a run
+can leave decisions out (``keep``) without changing what the others draw: that is how a failing run is made smaller
+(a shrinker's work).  A new kind of fault draws from ``self._dice``, ends by :meth:`Faults._later`, tells what it does
+by :meth:`Faults._note`, and need not care.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from attrs import frozen
 
@@ -44,14 +49,32 @@ class Mix:
     step_clock: float = 1.0
 
 
-class Faults:
-    """:ivar counts: how often each kind came."""
+@frozen
+class Decision:
+    """Something that a fault did: ``number`` is the decision's, ``time`` the world's in seconds."""
 
-    def __init__(self, cluster: SimulatedCluster, dice: Dice, mix: Mix | None = None) -> None:
+    number: int
+    time: float
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.time:.3f} {self.what}"
+
+
+class Faults:
+    """:ivar counts: how often each kind came.
+    :ivar schedule: what was done, in order; a decision may do several things, or nothing.
+    :param keep: numbers of the decisions that are carried out; None is all.
+    """
+
+    def __init__(self, cluster: SimulatedCluster, mix: Mix | None = None, keep: Container[int] | None = None) -> None:
         self.counts: Counter[str] = Counter()
+        self.schedule: list[Decision] = []
         self._cluster = cluster
         self._world = cluster.world
-        self._dice = dice
+        self._keep = keep
+        self._number = 0
+        self._dice = self._dice_of(0)
         mix = mix if mix is not None else Mix()
         self._kinds: list[tuple[Callable[[], None], float]] = [
             (getattr(self, f"_{kind}"), getattr(mix, kind)) for kind in Mix.__annotations__
@@ -63,9 +86,13 @@ class Faults:
         """Faults for so long; those that last longer are ended by :meth:`heal`."""
         self._active = True
         end = self._world.clock.now + seconds
+        number = 0
         while self._world.clock.now < end:
-            await self._cluster.sleep(self._dice.between(0.1, 1.5))
-            self._dice.weighted(self._kinds)()
+            dice = self._dice_of(number)
+            await self._cluster.sleep(dice.between(0.1, 1.5))
+            if self._keep is None or number in self._keep:
+                self._deciding(number, dice, dice.weighted(self._kinds))
+            number += 1
 
     def heal(self) -> None:
         """Everything works again from now on; what is down is started."""
@@ -84,20 +111,31 @@ class Faults:
         for node in self._cluster.nodes.values():
             node.start()
 
+    def _dice_of(self, number: int) -> Dice:
+        return Dice(self._world.random(f"fault {number}"))
+
+    def _deciding(self, number: int, dice: Dice, act: Callable[[], None]) -> None:
+        """Do something that follows from a decision, with its dice."""
+        self._number, self._dice = number, dice
+        act()
+
     # One kind each.
 
     def _note(self, kind: str, what: str) -> None:
         self.counts[kind] += 1
+        self.schedule.append(Decision(self._number, self._world.clock.now, f"{kind} {what}"))
         self._world.note(f"fault {kind} {what}")
 
     def _later(self, low: float, high: float, end: Callable[[], None]) -> None:
         """End a fault later, unless everything is healed before."""
 
+        number, dice = self._number, self._dice
+
         def ended() -> None:
             if self._active:
-                end()
+                self._deciding(number, dice, end)
 
-        self._world.clock.callLater(self._dice.between(low, high), ended)
+        self._world.clock.callLater(dice.between(low, high), ended)
 
     def _start(self, node: SimulatedNode) -> None:
         """Start it, unless its disk is broken: then that comes first."""

@@ -22,7 +22,7 @@ from dfs.kv.errors import StoreFailed
 from dfs.raft.errors import StorageFailed
 from dfs.simulation.cluster import LOCAL, ClusterClient, ClusterSettings, HostDown, SimulatedCluster
 from dfs.simulation.dice import Dice
-from dfs.simulation.faults import Faults, Mix
+from dfs.simulation.faults import Decision, Faults, Mix
 from dfs.simulation.history import History, Kind, Operation, Outcome
 from dfs.simulation.host import NeverHappened, World
 from dfs.simulation.logs import LogWatch
@@ -44,17 +44,19 @@ class Plan:
     """What a run is made of.
 
     :ivar seconds: of the phase with faults.
+    :ivar keep: numbers of the faults that are carried out (:mod:`dfs.simulation.faults`); None is all.
     """
 
     settings: ClusterSettings = field(factory=ClusterSettings)
     clients: int = 2
     seconds: float = 12.0
     mix: Mix = field(factory=Mix)
+    keep: frozenset[int] | None = None
 
 
 @frozen
 class Result:
-    """What a run did and found.  ``trace`` is the digest of everything that happened."""
+    """What a run did and found.  ``trace`` is the digest of everything that happened, ``schedule`` the faults."""
 
     seed: int
     trace: str
@@ -64,6 +66,7 @@ class Result:
     faults: dict[str, int]
     operations: dict[str, int]
     violations: tuple[str, ...]
+    schedule: tuple[Decision, ...] = ()
 
 
 def plan_of(seed: int) -> Plan:
@@ -86,7 +89,7 @@ class Workload:
         self.cluster = SimulatedCluster(world, plan.settings)
         self.history = History()
         self.promise = Promise(self.cluster)
-        self.faults = Faults(self.cluster, Dice(world.random("faults")), plan.mix)
+        self.faults = Faults(self.cluster, plan.mix, plan.keep)
         self.counts: Counter[str] = Counter()
         self._active = True
 
@@ -278,6 +281,7 @@ def run_plan(seed: int, plan: Plan) -> Result:
         dict(sorted(workload.faults.counts.items())),
         dict(sorted(workload.counts.items())),
         tuple(promise.violations),
+        tuple(workload.faults.schedule),
     )
 
 
