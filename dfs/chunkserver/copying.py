@@ -27,6 +27,7 @@ from dfs.protocol.errors import (
     Forbidden,
     ReplicaCorrupt,
     ReplicaNotFound,
+    Unavailable,
 )
 from dfs.protocol.interfaces import IConnection
 from dfs.protocol.messages import ChunkWritten, Job, JobKind, JobResult, PutChunk
@@ -63,6 +64,8 @@ class Worker:
                 return [_done(job, self._number(), await self._delete(job))]
             case JobKind.VERIFY:
                 return [await self._look(job)]
+            case JobKind.TRIM | JobKind.RESTORE:
+                raise Unavailable(f"{self._node} does not carry out orders to trim or to restore")
 
     # ---- copy -------------------------------------------------------------------------------------
 

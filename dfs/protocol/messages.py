@@ -4,7 +4,7 @@ Requests are imperative, answers are nouns.  Times are cluster time in
 milliseconds; sizes and offsets are bytes; ``None`` in an optional field means
 "not known" or "not given".  :mod:`dfs.protocol.wire` holds the literal table of
 codes and the construct declaration of each; doc/protocol.md is the specification.  The
-classes stand in two modules, by who speaks; this one names them all.
+classes stand in three modules, by who speaks; this one names them all.
 """
 
 from __future__ import annotations
@@ -63,11 +63,29 @@ from dfs.protocol.messages_metadata import (
     Status,
     UploadGranted,
 )
+from dfs.protocol.messages_moving import (
+    ChangeNode,
+    Event,
+    EventKind,
+    EventPage,
+    ListEvents,
+    ListNodes,
+    NodeAnswer,
+    NodeChange,
+    NodeFill,
+    NodeInfo,
+    NodePage,
+    Rebalance,
+    RebalanceAction,
+    Rebalanced,
+)
+from dfs.protocol.removal import Removal, RemovalKind, Survivor
 
 __all__ = [
     "AbortUpload",
     "AddReplicas",
     "AllocateChunks",
+    "ChangeNode",
     "ChunkCommit",
     "ChunkHead",
     "ChunkInfo",
@@ -83,6 +101,9 @@ __all__ = [
     "DeleteFile",
     "Done",
     "DurableReplica",
+    "Event",
+    "EventKind",
+    "EventPage",
     "FileInfo",
     "FilePage",
     "GetChunk",
@@ -98,20 +119,33 @@ __all__ = [
     "JobResult",
     "Lease",
     "ListChunks",
+    "ListEvents",
     "ListFiles",
+    "ListNodes",
     "MetaMember",
+    "NodeAnswer",
+    "NodeChange",
+    "NodeFill",
+    "NodeInfo",
+    "NodePage",
     "Operation",
     "Placement",
     "Placements",
     "PutChunk",
+    "Rebalance",
+    "RebalanceAction",
+    "Rebalanced",
     "Register",
     "Registered",
+    "Removal",
+    "RemovalKind",
     "RenewLease",
     "ReplaceChunk",
     "Replica",
     "ReportCorrupt",
     "ResumeUpload",
     "Status",
+    "Survivor",
     "UploadGranted",
     "Verified",
     "VerifyChunk",

@@ -6,6 +6,7 @@ import enum
 
 from attrs import frozen
 
+from dfs.protocol.removal import Removal
 from dfs.protocol.values import FileId, Generation, Grant, NodeNumber, Target
 
 
@@ -38,13 +39,17 @@ class JobKind(enum.IntEnum):
     COPY = 1
     DELETE = 2
     VERIFY = 3
+    TRIM = 4
+    RESTORE = 5
 
 
 @frozen
 class Job:
     """An order that rides on a heartbeat answer.  COPY: send your replica to ``targets``.  DELETE: remove the
     garbage named by the grant, generations of its history up to and including its own.  VERIFY: re-read your replica
-    and report."""
+    and report; with a ``sha256`` other than zeros, other bytes are corrupt.  TRIM: set the replica that ``removal``
+    names aside, and delete it when its time in quarantine is over.  RESTORE: serve the replica that was trimmed again,
+    from the quarantine or from where it still is, under a new number, if its bytes are those of ``sha256``."""
 
     job: int
     kind: JobKind
@@ -55,13 +60,15 @@ class Job:
     sha256: bytes
     targets: tuple[Target, ...]
     grant: Grant | None
+    removal: Removal | None = None
 
 
 @frozen
 class JobResult:
     """How a job ended: ``code`` 0 is success, else a code of dfs.protocol.errors.  For COPY ``node`` and
-    ``number`` are the target's; for DELETE ``number`` is the remover's own; for VERIFY it is the number as of which
-    the node looked, 0 where it did not."""
+    ``number`` are the target's, whose copy was read back from its disk; for DELETE and TRIM ``number`` is the remover's
+    own (having nothing to remove is success); for RESTORE it is the replica's new one; for VERIFY it is the number as
+    of which the node looked, 0 where it did not."""
 
     job: int
     kind: JobKind
@@ -77,7 +84,8 @@ class JobResult:
 @frozen
 class Heartbeat:
     """Goes to every metadata node.  ``number`` is the last durable add or remove; ``streams`` the transfers in
-    progress; ``running`` the jobs accepted and not yet reported."""
+    progress, ``clients`` those of clients among them, ``client_rate`` their bytes/s since the last beat; ``running``
+    the jobs accepted and not yet reported."""
 
     node: NodeNumber
     incarnation: bytes
@@ -91,6 +99,8 @@ class Heartbeat:
     number: int
     running: tuple[int, ...]
     results: tuple[JobResult, ...]
+    clients: int = 0
+    client_rate: int = 0
 
 
 @frozen

@@ -11,6 +11,7 @@ proof keys    dialer's nonce, listener's nonce         ``dfs hello 1`` + SHA-256
 (one each                                              the HELLO and WELCOME bodies
 direction)
 grant key     cluster id                               ``dfs grant 1``
+removal key   cluster id                               ``dfs removal 1``
 ============  =======================================  ==========================
 
 The HELLO and WELCOME bodies hold names, roles, purposes, cluster ids,
@@ -32,13 +33,16 @@ from dfs.disk.interfaces import IDisk
 from dfs.protocol.errors import Forbidden
 from dfs.protocol.fast import Codec
 from dfs.protocol.layout import U8, Record
+from dfs.protocol.removal import Removal
 from dfs.protocol.values import FileId, Generation, Grant, GrantKind, Target
+from dfs.protocol.wire_chunks import REMOVAL
 from dfs.protocol.wire_metadata import GRANT, TARGETS
 
 KEY_LENGTH = 32
 MAC_LENGTH = 32
 _NO_MAC = bytes(MAC_LENGTH)
 _GRANT = Codec(GRANT)
+_REMOVAL = Codec(REMOVAL)
 
 
 def _hkdf(key: bytes, salt: bytes, context: bytes, count: int) -> list[bytes]:
@@ -138,6 +142,7 @@ class KeyRing:
         if len(cluster_key) != KEY_LENGTH:
             raise Forbidden(f"a cluster key has {KEY_LENGTH} bytes, not {len(cluster_key)}")
         (self._grant_key,) = _hkdf(cluster_key, cluster_id, b"dfs grant 1", 1)
+        (self._removal_key,) = _hkdf(cluster_key, cluster_id, b"dfs removal 1", 1)
 
     def _grant_mac(self, grant: Grant, spread: Spread) -> bytes:
         said = _GRANT.encode(evolve(grant, mac=_NO_MAC))[:-MAC_LENGTH]
@@ -176,3 +181,19 @@ class KeyRing:
             raise Forbidden("the grant is for another operation or chunk")
         if now_ms >= grant.expires_ms:
             raise Forbidden("the grant has expired", hint="ask metadata for a new one")
+
+    def sign_removal(self, removal: Removal) -> Removal:
+        """The same with its MAC."""
+        return evolve(removal, mac=self._removal_mac(removal))
+
+    def check_removal(self, removal: Removal, file_id: FileId, index: int, generation: Generation, now_ms: int) -> None:
+        """Raises Forbidden unless metadata of this cluster signed it for this replica and it has not expired."""
+        if len(removal.mac) != MAC_LENGTH or not same_mac(removal.mac, self._removal_mac(removal)):
+            raise Forbidden("the order to remove was not signed by this cluster")
+        if (removal.file_id, removal.index, removal.generation) != (file_id, index, generation):
+            raise Forbidden("the order to remove is for another replica")
+        if now_ms >= removal.expires_ms:
+            raise Forbidden("the order to remove has expired", hint="metadata gives a new one")
+
+    def _removal_mac(self, removal: Removal) -> bytes:
+        return _mac(self._removal_key, _REMOVAL.encode(evolve(removal, mac=_NO_MAC))[:-MAC_LENGTH])

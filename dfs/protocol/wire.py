@@ -17,6 +17,7 @@ from attrs import frozen
 from dfs.protocol import messages as m
 from dfs.protocol import wire_chunks as c
 from dfs.protocol import wire_metadata as w
+from dfs.protocol import wire_moving as v
 from dfs.protocol.errors import BadRequest, UnknownRequest
 from dfs.protocol.fast import Codec, Malformed
 from dfs.protocol.layout import Record
@@ -60,11 +61,15 @@ TABLE: dict[int, Entry] = {
     0x0B: Entry(w.DELETE_FILE, ANYONE, CONTROL, (m.FileInfo, m.Done)),
     0x0C: Entry(w.REPORT_CORRUPT, ANYONE, CONTROL, (m.Done,)),
     0x0D: Entry(w.GET_STATUS, ANYONE, CONTROL, (m.Status,)),
+    0x10: Entry(v.LIST_NODES, ANYONE, CONTROL, (m.NodePage,)),
+    0x11: Entry(v.CHANGE_NODE, ANYONE, CONTROL, (m.NodeAnswer,)),
+    0x12: Entry(v.REBALANCE, ANYONE, CONTROL, (m.Rebalanced,)),
+    0x13: Entry(v.LIST_EVENTS, ANYONE, CONTROL, (m.EventPage,)),
     0x20: Entry(c.REGISTER, CHUNK_SERVERS, CONTROL, (m.Registered,)),
-    0x21: Entry(c.HEARTBEAT, CHUNK_SERVERS, CONTROL, (m.HeartbeatAnswer,)),
     0x22: Entry(c.INVENTORY, CHUNK_SERVERS, CONTROL, (m.InventoryTaken,)),
     0x23: Entry(c.COMMIT_CHUNKS, CHUNK_SERVERS, CONTROL, (m.CommitOutcomes,)),
     0x24: Entry(c.ADD_REPLICAS, CHUNK_SERVERS, CONTROL, (m.CommitOutcomes, m.Done)),
+    0x25: Entry(c.HEARTBEAT, CHUNK_SERVERS, CONTROL, (m.HeartbeatAnswer,)),  # 0x21 and 0xa1 before it
     0x40: Entry(c.PUT_CHUNK, ANYONE, BULK, (m.ChunkWritten,)),
     0x41: Entry(c.GET_CHUNK, ANYONE, BULK, (m.ChunkHead,)),
     0x42: Entry(c.VERIFY_CHUNK, NODES, CONTROL, (m.Verified,)),
@@ -76,10 +81,14 @@ TABLE: dict[int, Entry] = {
     0x85: Entry(w.CHUNK_PAGE),
     0x86: Entry(w.FILE_PAGE),
     0x87: Entry(w.STATUS),
+    0x90: Entry(v.NODE_PAGE),
+    0x91: Entry(v.NODE_ANSWER),
+    0x92: Entry(v.REBALANCED),
+    0x93: Entry(v.EVENT_PAGE),
     0xA0: Entry(c.REGISTERED),
-    0xA1: Entry(c.HEARTBEAT_ANSWER),
     0xA2: Entry(c.INVENTORY_TAKEN),
     0xA3: Entry(c.COMMIT_OUTCOMES),
+    0xA4: Entry(c.HEARTBEAT_ANSWER),
     0xC0: Entry(c.CHUNK_WRITTEN),
     0xC1: Entry(c.CHUNK_HEAD),
     0xC2: Entry(c.VERIFIED),

@@ -10,6 +10,22 @@ from dfs.protocol.wire_metadata import ADDRESS, GRANT, NODE_NAME, SHA256, TARGET
 
 DURABLE_REPLICA = Record(m.DurableReplica, node=U32, number=U64)
 DURABLE_REPLICAS = Items(DURABLE_REPLICA, 4 * MAX_REPLICATION)
+SURVIVOR = Record(m.Survivor, node=U32, number=U64)
+REMOVAL = Record(
+    m.Removal,
+    kind=Choice(m.RemovalKind),
+    file_id=U64,
+    index=U32,
+    generation=U64,
+    node=U32,
+    number=U64,
+    committed=U64,
+    survivors=Items(SURVIVOR, 4 * MAX_REPLICATION),
+    term=U64,
+    evidence=U64,
+    expires_ms=U64,
+    mac=Raw(32),
+)
 JOB = Record(
     m.Job,
     job=U64,
@@ -21,6 +37,7 @@ JOB = Record(
     sha256=SHA256,
     targets=TARGETS,
     grant=Maybe(GRANT),
+    removal=Maybe(REMOVAL),
 )
 JOB_RESULT = Record(
     m.JobResult,
@@ -74,6 +91,8 @@ HEARTBEAT = Record(
     number=U64,
     running=Items(U64, MAX_JOBS),
     results=Items(JOB_RESULT, MAX_JOBS),
+    clients=U32,
+    client_rate=U64,
 )
 HEARTBEAT_ANSWER = Record(
     m.HeartbeatAnswer,
