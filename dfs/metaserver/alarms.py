@@ -15,10 +15,11 @@ class Alarms:
     def __init__(self) -> None:
         self._sentences: dict[str, str] = {}
 
-    def set(self, key: str, sentence: str) -> None:
-        """It holds now."""
+    def set(self, key: str, sentence: str, critical: bool = False) -> None:
+        """It holds now.  ``critical``: the log says so."""
         if self._sentences.get(key) != sentence:
-            _log.error("alarm: {sentence}", sentence=sentence)
+            tell = _log.critical if critical else _log.error
+            tell("alarm: {sentence}", sentence=sentence)
         if key in self._sentences or len(self._sentences) < MAX_ALARMS:
             self._sentences[key] = sentence
 

@@ -18,6 +18,8 @@ from dfs.metaserver import founding, queries
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.clustertime import ClusterClock
 from dfs.metaserver.collecting import Collecting
+from dfs.metaserver.comparing import INTERVAL as COMPARING_INTERVAL
+from dfs.metaserver.comparing import Comparing
 from dfs.metaserver.duty import Duty
 from dfs.metaserver.expiring import Expiring
 from dfs.metaserver.following import Following
@@ -74,6 +76,7 @@ class LeaderTerm:
             Duty(clock, "expiring uploads", 1.0, expiring.round),
             Duty(clock, "keeping cluster time", 1.0, timekeeping.round),
             Duty(clock, "pinning members", 2.0, lambda: pinning.round(self)),
+            Duty(clock, "comparing states", COMPARING_INTERVAL, Comparing(self).round),
         )
         self._loading: Deferred[None] | None = None
 

@@ -1,11 +1,12 @@
-"""The replicated state machine: committed entries in, answers out, one store transaction an ``apply``.
+"""The replicated state machine: committed entries in, answers out, one store transaction for a run of them.
 
 Invariants:
 
 - deterministic: what an entry does is a function of the tables and its bytes (R34).  No clock, no chance; every loop is
   over a tuple, a dict in order of insertion, or a sorted list, never over a set;
 - how entries are cut into batches leaves no trace: the same entries give the same tables and the same hash;
-- one batch carries the changes, the answers that are remembered, the applied index and the hash (R33, S38);
+- one batch carries the changes, the answers that are remembered, the applied index and the hash (R33, S38); it ends
+  at a checkpoint, so that the hash is known there on every replica;
 - an entry that is refused changes nothing but the applied index, the clock and (if final) its remembered answer;
 - cluster time never goes back, and one entry moves it by at most MAX_STEP_MS (S34);
 - no entry costs more as files or tables grow (S37).
@@ -24,6 +25,7 @@ from dfs.kv.errors import StoreCorrupt
 from dfs.kv.interfaces import Batch, IKeyValueStore
 from dfs.metaserver import chunks, commands, files, founding, garbage, nodes, tables, uploads
 from dfs.metaserver.answers import Changed, encode_answer
+from dfs.metaserver.checkpoints import Checkpoints
 from dfs.metaserver.overlay import Overlay
 from dfs.metaserver.packing import Malformed
 from dfs.metaserver.records import Head, head_codec
@@ -100,6 +102,7 @@ class MetadataMachine:
         self._folder = folder
         self._cluster_id = cluster_id
         self._max_sessions = max_sessions
+        self.checkpoints = Checkpoints()
         self._events: deque[Event] = deque()
         self._overflowed = False
         self._adopt(folder.open())
@@ -136,6 +139,14 @@ class MetadataMachine:
         return updated(self._head.hash, {tables.HEAD: None}, {tables.HEAD: head_codec.encode(self._head)})
 
     def apply(self, entries: Sequence[Command]) -> list[bytes]:
+        answers: list[bytes] = []
+        for run in self.checkpoints.runs(entries):
+            answers += self._apply_run(run)
+            if self.checkpoints.is_due(self._head.index):
+                self.checkpoints.note(self._head.index, self.state_hash())
+        return answers
+
+    def _apply_run(self, entries: Sequence[Command]) -> list[bytes]:
         overlay = Overlay(self._store)
         state = Transaction(overlay, copy(self._head))
         sessions = Sessions(state, self._max_sessions)
@@ -217,6 +228,7 @@ class MetadataMachine:
     def _installed(self, store: IKeyValueStore) -> SnapshotMark:
         """The folder has switched to ``store``."""
         self._adopt(store)
+        self.checkpoints.forget()
         self._durable = self._head.index
         self._sink = None
         self._source = None

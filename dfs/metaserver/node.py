@@ -23,6 +23,8 @@ from dfs.metaserver.config import MetaConfig
 from dfs.metaserver.fatal import fatal_sentence, is_foreseen
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.machine import MetadataMachine
+from dfs.metaserver.members import Members
+from dfs.metaserver.neighbours import Neighbours
 from dfs.metaserver.pinning import Pinning, members
 from dfs.metaserver.proposing import Proposer
 from dfs.metaserver.raft_transport import RaftTransport
@@ -78,7 +80,9 @@ class MetaServer(Service):
         self._service: MetaService | None = None
         self._status: StatusView | None = None
         self._pinning = Pinning()
-        self._transport = RaftTransport(runtime, config.node, config.peers, self._pinning.admits)
+        self._members = Members(config.peers)
+        self._transport = RaftTransport(runtime, config.node, self._members, self._pinning.admits)
+        self._neighbours = Neighbours(runtime, self._members, self._pinning.admits)
 
     # ---- start
 
@@ -117,6 +121,7 @@ class MetaServer(Service):
         self._port = await serverFromString(self._runtime.reactor, config.listen).listen(self._factory)
         status.start()
         self._transport.start(raft, identity, self.cluster_time_ms)
+        self._neighbours.start(identity)
         _log.info("{node} listens at {listen}", node=config.node, listen=config.listen)
         self.ready.callback(None)
 
@@ -133,13 +138,15 @@ class MetaServer(Service):
         config = self.config
         return Seams(
             config=config,
+            members=self._members,
             runtime=self._runtime,
             machine=machine,
-            proposer=Proposer(raft, self.cluster_time_ms, config.peers),
-            reader=Reader(raft, machine, self._runtime.reactor, config.peers, self._fatal),
+            proposer=Proposer(raft, self.cluster_time_ms, self._members),
+            reader=Reader(raft, machine, self._runtime.reactor, self._members, self._fatal),
             roster=Roster(config.suspect_after),
             alarms=Alarms(),
             keys=KeyRing(config.cluster_key, config.cluster_id),
+            neighbours=self._neighbours,
         )
 
     async def _not_started_cleanly(self, failure: Failure) -> None:
@@ -176,6 +183,7 @@ class MetaServer(Service):
         if self._raft is not None:
             await self._raft.stop()
         self._transport.stop()
+        await _when(self._neighbours.stop())
         if self._lane is not None:
             await self._lane.run(self._release)
             await self._lane.stop()

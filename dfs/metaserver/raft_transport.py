@@ -37,7 +37,7 @@ def is_piece(payload: bytes) -> bool:
 
 @implementer(IRaftTransport)
 class RaftTransport:
-    """:param peers: every member's name and address.
+    """:param peers: every member's name and address, as they are known at each moment.
     :param raft: set before ``start``; what comes in goes there.
     :param admits: whether this incarnation of a member may speak (R35).
     """
@@ -47,7 +47,7 @@ class RaftTransport:
     ) -> None:
         self._runtime = runtime
         self._node = node
-        self._peers = {name: address for name, address in peers.items() if name != node}
+        self._peers = peers
         self._admits = admits
         self._links: dict[tuple[Purpose, str], Link] = {}
         self._identity: Identity | None = None
@@ -58,7 +58,8 @@ class RaftTransport:
         """Begin to dial."""
         self._raft, self._identity, self._cluster_time = raft, identity, cluster_time
         for name in self._peers:
-            self._link(Purpose.RAFT, name)
+            if name != self._node:
+                self._link(Purpose.RAFT, name)
 
     def stop(self) -> None:
         """Close all links; nothing is sent or received after this."""
@@ -70,7 +71,7 @@ class RaftTransport:
 
     def send(self, member: str, payload: bytes) -> None:
         """See IRaftTransport."""
-        if self._raft is None or member not in self._peers:
+        if self._raft is None or member not in self._peers or member == self._node:
             return
         connection = self._link(Purpose.SNAPSHOT if is_piece(payload) else Purpose.RAFT, member).connection
         if connection is not None:
@@ -85,7 +86,7 @@ class RaftTransport:
         return True
 
     def _is_member(self, peer: PeerInfo) -> bool:
-        known = peer.trusted and peer.role is Role.META and peer.name in self._peers
+        known = peer.trusted and peer.role is Role.META and peer.name in self._peers and peer.name != self._node
         return known and self._admits(peer.name, peer.incarnation)
 
     def _link(self, purpose: Purpose, member: str) -> Link:

@@ -7,6 +7,8 @@ from attrs import frozen
 from dfs.metaserver.alarms import Alarms
 from dfs.metaserver.config import MetaConfig
 from dfs.metaserver.machine import MetadataMachine
+from dfs.metaserver.members import Members
+from dfs.metaserver.neighbours import Neighbours
 from dfs.metaserver.proposing import Proposer
 from dfs.metaserver.reading import Reader
 from dfs.metaserver.roster import Roster
@@ -19,6 +21,7 @@ class Seams:
     """See the classes."""
 
     config: MetaConfig
+    members: Members
     runtime: Runtime
     machine: MetadataMachine
     proposer: Proposer
@@ -26,6 +29,7 @@ class Seams:
     roster: Roster
     alarms: Alarms
     keys: KeyRing
+    neighbours: Neighbours
 
     def seconds(self) -> float:
         """Monotonic."""

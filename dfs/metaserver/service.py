@@ -67,6 +67,7 @@ class MetaService:
             m.Inventory: self._inventory,
             m.CommitChunks: self._commit_chunks,
             m.AddReplicas: self._add_replicas,
+            m.GetCheckpoints: lambda _, request: self._status.checkpoints(),
         }
 
     # ---- leadership
@@ -85,7 +86,7 @@ class MetaService:
         """The present leadership.  Raises NotLeader with a hint, Unavailable while it still loads."""
         if self.term is None:
             leader = self._leader()
-            raise not_leader(leader if leader != self.seams.config.node else None, self.seams.config.peers)
+            raise not_leader(leader if leader != self.seams.config.node else None, self.seams.members)
         if not self.term.loaded:
             raise Unavailable("the new leader is getting ready", hint="ask again")
         return self.term
@@ -142,7 +143,7 @@ class MetaService:
         try:
             return await handler(connection, request)
         except RaftError as error:
-            raise translate(error, self.seams.config.peers) from error
+            raise translate(error, self.seams.members) from error
 
     def put_opened(
         self, connection: IConnection, request: object, stream: IIncomingStream

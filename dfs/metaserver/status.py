@@ -19,8 +19,8 @@ from dfs.metaserver.pinning import Pinning, members
 from dfs.metaserver.planner import Debt
 from dfs.metaserver.records import Head, NodeRecord
 from dfs.metaserver.seams import Seams
-from dfs.protocol.limits import MAX_CHUNK_SERVERS
-from dfs.protocol.messages import ChunkServerInfo, MetaMember, Status
+from dfs.protocol.limits import MAX_CHECKPOINTS, MAX_CHUNK_SERVERS
+from dfs.protocol.messages import Checkpoint, Checkpoints, ChunkServerInfo, MetaMember, Status
 from dfs.raft.errors import RaftError
 from dfs.raft.interfaces import RaftStatus
 from dfs.runtime.ticker import Ticker
@@ -122,7 +122,7 @@ class StatusView:
             term=raft.term,
             applied=head.index if head is not None else raft.applied_index,
             state_hash=view.state_hash if view is not None else bytes(32),
-            members=tuple(MetaMember(name, address) for name, address in sorted(config.peers.items())),
+            members=tuple(MetaMember(name, address) for name, address in seams.members.items()),
             chunk_servers=self._chunk_servers(),
             files=head.files if head is not None else 0,
             bytes=head.file_bytes if head is not None else 0,
@@ -131,6 +131,11 @@ class StatusView:
             debt_single_copy=self._debt.single,
             alarms=seams.alarms.sentences(),
         )
+
+    async def checkpoints(self) -> Checkpoints:
+        """See GetCheckpoints."""
+        found = await self._seams.reader.look(lambda _: self._seams.machine.checkpoints.latest(MAX_CHECKPOINTS))
+        return Checkpoints(tuple(Checkpoint(index, state_hash) for index, state_hash in found.items()))
 
     def _chunk_servers(self) -> tuple[ChunkServerInfo, ...]:
         term, roster, now = self._term(), self._seams.roster, self._seams.seconds()

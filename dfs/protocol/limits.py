@@ -21,6 +21,7 @@ MAX_COMMITS = 256
 MAX_CHUNK_SERVERS = 4096
 MAX_META_MEMBERS = 64
 MAX_ALARMS = 256
+MAX_CHECKPOINTS = 64
 
 MAX_BODY = 1 << 20  # body of any frame but BLOCK
 MAX_HELLO_BODY = 4096  # before Hello is finished

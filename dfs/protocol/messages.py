@@ -4,7 +4,7 @@ Requests are imperative, answers are nouns.  Times are cluster time in
 milliseconds; sizes and offsets are bytes; ``None`` in an optional field means
 "not known" or "not given".  :mod:`dfs.protocol.wire` holds the literal table of
 codes and the construct declaration of each; doc/protocol.md is the specification.  The
-classes stand in three modules, by who speaks; this one names them all.
+classes stand in several modules, by who speaks; this one names them all.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ from dfs.protocol.messages_chunks import (
     Registered,
     Verified,
     VerifyChunk,
+)
+from dfs.protocol.messages_members import (
+    Checkpoint,
+    Checkpoints,
+    GetCheckpoints,
 )
 from dfs.protocol.messages_metadata import (
     AbortUpload,
@@ -86,6 +91,8 @@ __all__ = [
     "AddReplicas",
     "AllocateChunks",
     "ChangeNode",
+    "Checkpoint",
+    "Checkpoints",
     "ChunkCommit",
     "ChunkHead",
     "ChunkInfo",
@@ -106,6 +113,7 @@ __all__ = [
     "EventPage",
     "FileInfo",
     "FilePage",
+    "GetCheckpoints",
     "GetChunk",
     "GetFile",
     "GetStatus",

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from dfs.protocol import messages as m
 from dfs.protocol import wire_chunks as c
+from dfs.protocol import wire_members as n
 from dfs.protocol import wire_metadata as w
 from dfs.protocol import wire_moving as v
 from dfs.protocol.errors import BadRequest, UnknownRequest
@@ -27,6 +28,7 @@ from dfs.protocol.values import Purpose, Role
 ANYONE = frozenset((Role.CLIENT, Role.META, Role.CHUNK))
 NODES = frozenset((Role.META, Role.CHUNK))
 CHUNK_SERVERS = frozenset((Role.CHUNK,))
+META_SERVERS = frozenset((Role.META,))
 
 CONTROL, BULK = Purpose.CONTROL, Purpose.BULK
 
@@ -70,6 +72,7 @@ TABLE: dict[int, Entry] = {
     0x23: Entry(c.COMMIT_CHUNKS, CHUNK_SERVERS, CONTROL, (m.CommitOutcomes,)),
     0x24: Entry(c.ADD_REPLICAS, CHUNK_SERVERS, CONTROL, (m.CommitOutcomes, m.Done)),
     0x25: Entry(c.HEARTBEAT, CHUNK_SERVERS, CONTROL, (m.HeartbeatAnswer,)),  # 0x21 and 0xa1 before it
+    0x30: Entry(n.GET_CHECKPOINTS, META_SERVERS, CONTROL, (m.Checkpoints,)),
     0x40: Entry(c.PUT_CHUNK, ANYONE, BULK, (m.ChunkWritten,)),
     0x41: Entry(c.GET_CHUNK, ANYONE, BULK, (m.ChunkHead,)),
     0x42: Entry(c.VERIFY_CHUNK, NODES, CONTROL, (m.Verified,)),
@@ -89,6 +92,7 @@ TABLE: dict[int, Entry] = {
     0xA2: Entry(c.INVENTORY_TAKEN),
     0xA3: Entry(c.COMMIT_OUTCOMES),
     0xA4: Entry(c.HEARTBEAT_ANSWER),
+    0xB0: Entry(n.CHECKPOINTS),
     0xC0: Entry(c.CHUNK_WRITTEN),
     0xC1: Entry(c.CHUNK_HEAD),
     0xC2: Entry(c.VERIFIED),

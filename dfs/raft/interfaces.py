@@ -91,7 +91,8 @@ class IStateMachine(Interface):
         """The applied index that a crash cannot undo: the log may be compacted up to it."""
 
     def apply(commands: Sequence[Command]) -> list[bytes]:
-        """Apply in order as one transaction; one answer a command.  Raises only when the store failed (fatal)."""
+        """Apply in order, as one transaction or several that each carry their applied index; one answer a command.
+        Raises only when the store failed (fatal)."""
 
     def sync() -> int:
         """Make the state durable; return the new durable index."""

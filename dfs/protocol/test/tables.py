@@ -12,10 +12,10 @@ from dfs.protocol.errors import BY_CODE
 from dfs.protocol.frames import FrameType
 from dfs.protocol.hello import HELLO
 from dfs.protocol.layout import Blob, Choice, Flag, Items, Maybe, Raw, Record, Text
-from dfs.protocol.wire import ANYONE, CHUNK_SERVERS, NODES, TABLE
+from dfs.protocol.wire import ANYONE, CHUNK_SERVERS, META_SERVERS, NODES, TABLE
 
 _NUMBERS = {"B": "u8", "H": "u16", "L": "u32", "I": "u32", "Q": "u64"}
-_SENDERS = {ANYONE: "anyone", NODES: "nodes", CHUNK_SERVERS: "chunk servers"}
+_SENDERS = {ANYONE: "anyone", NODES: "nodes", CHUNK_SERVERS: "chunk servers", META_SERVERS: "metadata servers"}
 
 
 def describe(kind: Any) -> str:
