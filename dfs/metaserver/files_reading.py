@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dfs.metaserver import queries
+from dfs.metaserver import queries, surveying
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.seams import Seams
 from dfs.protocol import messages as m
 from dfs.protocol.errors import BadRequest
-from dfs.protocol.messages import ChunkPage, Done, FileInfo, FilePage
+from dfs.protocol.messages import ChunkPage, Done, FileInfo, FilePage, SurveyPage
 
 
 class FilesReading:
@@ -38,6 +38,11 @@ class FilesReading:
             request.limit,
             states,
         )
+
+    async def survey(self, request: m.Survey) -> SurveyPage:
+        """See Survey.  The states of nodes are this leader's opinion."""
+        states = self._leading().states()
+        return await self._seams.reader.read(surveying.survey, request.after, request.limit, states)
 
     async def report_corrupt(self, request: m.ReportCorrupt) -> Done:
         """See ReportCorrupt: a hint, so the node re-reads; only what is recorded there is worth that (S11)."""

@@ -60,6 +60,7 @@ class MetaService:
             m.GetFile: lambda _, request: reading.get_file(request),
             m.ListChunks: lambda _, request: reading.list_chunks(request),
             m.ListFiles: lambda _, request: reading.list_files(request),
+            m.Survey: lambda _, request: reading.survey(request),
             m.ReportCorrupt: lambda _, request: reading.report_corrupt(request),
             m.GetStatus: lambda _, request: status.status(),
             m.Register: self._register,

@@ -66,6 +66,11 @@ from dfs.protocol.messages_metadata import (
     ReportCorrupt,
     ResumeUpload,
     Status,
+    Survey,
+    SurveyedChunk,
+    SurveyedFile,
+    SurveyedNode,
+    SurveyPage,
     UploadGranted,
 )
 from dfs.protocol.messages_moving import (
@@ -154,6 +159,11 @@ __all__ = [
     "ResumeUpload",
     "Status",
     "Survivor",
+    "Survey",
+    "SurveyPage",
+    "SurveyedChunk",
+    "SurveyedFile",
+    "SurveyedNode",
     "UploadGranted",
     "Verified",
     "VerifyChunk",

@@ -214,6 +214,54 @@ class FilePage:
 
 
 @frozen
+class Survey:
+    """Committed files with where their chunks are recorded, in the order of file ids and indexes, above ``after``
+    (b"" at first, else a page's ``next``); at most ``limit`` (1 to 1,000) rows."""
+
+    after: bytes
+    limit: int
+
+
+@frozen
+class SurveyedChunk:
+    """A chunk of a committed file; ``nodes`` are the numbers of its recorded replicas, dead nodes among them."""
+
+    index: int
+    generation: Generation
+    length: int
+    sha256: bytes
+    nodes: tuple[int, ...]
+
+
+@frozen
+class SurveyedFile:
+    """Some of a file's chunks, contiguous as they are recorded: a long file goes on in the next page."""
+
+    info: FileInfo
+    chunks: tuple[SurveyedChunk, ...]
+
+
+@frozen
+class SurveyedNode:
+    """What a node's number in this page stands for, as the leader sees it."""
+
+    number: int
+    name: str
+    address: str
+    state: NodeState
+    rack: str
+
+
+@frozen
+class SurveyPage:
+    """``next`` is b"" at the end."""
+
+    files: tuple[SurveyedFile, ...]
+    nodes: tuple[SurveyedNode, ...]
+    next: bytes
+
+
+@frozen
 class DeleteFile:
     """Exactly one of name and file_id is given; by file_id it ends an upload in progress too."""
 

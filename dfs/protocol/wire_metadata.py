@@ -120,6 +120,20 @@ LIST_CHUNKS = Record(m.ListChunks, file_id=U64, first_index=U32, limit=U16)
 CHUNK_PAGE = Record(m.ChunkPage, chunks=Items(CHUNK_INFO, MAX_PAGE), next_index=Maybe(U32))
 LIST_FILES = Record(m.ListFiles, prefix=NAME, token=Blob(MAX_TOKEN), limit=U16)
 FILE_PAGE = Record(m.FilePage, files=Items(FILE_INFO, MAX_PAGE), token=Blob(MAX_TOKEN))
+SURVEY = Record(m.Survey, after=Blob(MAX_TOKEN), limit=U16)
+SURVEYED_CHUNK = Record(
+    m.SurveyedChunk, index=U32, generation=U64, length=U32, sha256=SHA256, nodes=Items(U32, MAX_NODES)
+)
+SURVEYED_FILE = Record(m.SurveyedFile, info=FILE_INFO, chunks=Items(SURVEYED_CHUNK, MAX_PAGE))
+SURVEYED_NODE = Record(
+    m.SurveyedNode, number=U32, name=NODE_NAME, address=ADDRESS, state=Choice(NodeState), rack=NODE_NAME
+)
+SURVEY_PAGE = Record(
+    m.SurveyPage,
+    files=Items(SURVEYED_FILE, MAX_PAGE),
+    nodes=Items(SURVEYED_NODE, MAX_CHUNK_SERVERS),
+    next=Blob(MAX_TOKEN),
+)
 DELETE_FILE = Record(m.DeleteFile, operation=OPERATION, name=Maybe(NAME), file_id=Maybe(U64))
 REPORT_CORRUPT = Record(m.ReportCorrupt, file_id=U64, index=U32, generation=U64, node=NODE_NAME)
 GET_STATUS = Record(m.GetStatus)
