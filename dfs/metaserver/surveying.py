@@ -1,8 +1,8 @@
 """Pages over all committed files and where their chunks are recorded: what `dfs fsck` and `dfs whatif` look at.
 
 The order is that of file ids and indexes, so a page is a short range of two tables and costs the same whatever the
-cluster holds.  A page is linearizable; over pages, a file that is there throughout is shown whole, and one that comes or
-goes meanwhile may be shown or not.
+cluster holds.  A page is linearizable; over pages, a file that is there throughout is shown whole, and one that comes
+or goes meanwhile may be shown or not.
 """
 
 from __future__ import annotations
