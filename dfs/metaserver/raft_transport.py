@@ -77,6 +77,19 @@ class RaftTransport:
         if connection is not None:
             connection.send(payload)
 
+    def members_changed(self, members: Mapping[str, str]) -> None:
+        """See IRaftTransport."""
+        former = self._peers
+        self._peers = {name: address for name, address in members.items() if name != self._node and address}
+        for purpose, name in list(self._links):
+            if self._peers.get(name) != former.get(name):
+                link = self._links.pop((purpose, name))
+                if link.running:
+                    link.stopService()
+        if self._raft is not None:
+            for name in self._peers:
+                self._link(Purpose.RAFT, name)
+
     def message_received(self, peer: PeerInfo, payload: bytes) -> bool:
         """A one-way message came; False where its sender is none whose messages count."""
         if not self._is_member(peer):

@@ -5,7 +5,7 @@
     interfaces.py   what the room asks of the world and gives to it (IRaft, IStateMachine, IRaftTransport)
     messages.py     messages and entries as values
     codec.py        their bytes; layout.py declares the same layouts with construct
-    founding.py     what entry 1 holds: cluster id, members, version
+    membership.py   who belongs: configuration entries and the changes that make the next one
     core/           the algorithm: pure, deterministic, copyable; tick and step in, Ready out
     errors.py       what a proposal or a read can end with
 

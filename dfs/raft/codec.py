@@ -60,7 +60,8 @@ from dfs.raft.messages import (
 
 VERSION: Final = 1
 MAX_PAYLOAD: Final = 1 << 20
-MAX_CONFIGURATION: Final = 2048
+MAX_CONFIGURATION: Final = 3800
+"""Bytes of a configuration's payload: it has to fit a twin record, beside other fields."""
 MAX_MESSAGE: Final = (1 << 20) + 4096
 """What a transport must carry (dfs.raft.interfaces.IRaftTransport)."""
 

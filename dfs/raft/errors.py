@@ -32,6 +32,39 @@ class OutcomeUnknown(RaftError):
     """The entry was appended but leadership, or the node, went away before the outcome was known."""
 
 
+class ChangeRefused(RaftError):
+    """A change of the membership was not begun; nothing was appended.  The text is a sentence for an operator."""
+
+
+class ChangeInProgress(ChangeRefused):
+    """An earlier change, the leader's first entry of its term, or a transfer of leadership is not finished (R51):
+    try again soon."""
+
+
+class NotCaughtUp(ChangeRefused):
+    """The learner does not hold what the others hold yet (R54): try again later."""
+
+
+class WouldLoseQuorum(ChangeRefused):
+    """Fewer voters would be alive than a majority needs (R56)."""
+
+
+class UnknownMember(ChangeRefused):
+    """No member has this name."""
+
+
+class NameUsedBefore(ChangeRefused):
+    """The name is, or was, another member's; names never come back (R35)."""
+
+
+class TooManyMembers(ChangeRefused):
+    """The configuration has no room for another name."""
+
+
+class TransferFailed(RaftError):
+    """Leadership did not go to the member asked for (R58); this node, or another one, leads."""
+
+
 class StorageFailed(RaftError):
     """A write or sync of the log failed: the node stops and never retries it (R27)."""
 

@@ -23,7 +23,7 @@ from construct import Struct as Layout
 
 from dfs.raft.codec import CodecError
 from dfs.raft.errors import StorageCorrupt, WrongCluster
-from dfs.raft.founding import decode_founding
+from dfs.raft.membership import decode_configuration
 
 FILE_NAME = "identity"
 UNFINISHED_NAME = "identity.new"
@@ -89,7 +89,7 @@ def check_members(found: Identity, members: Collection[str]) -> None:
     """Raise WrongCluster with a sentence where the flags name other members than the folder (S28); addresses are the
     flags' to say.  Raises StorageCorrupt for members that cannot be read."""
     try:
-        configuration = decode_founding(found.configuration).configuration
+        configuration = decode_configuration(found.configuration)
     except CodecError as error:
         raise StorageCorrupt(f"the identity record does not say who the members are: {error}.") from error
     known = configuration.voters + configuration.learners

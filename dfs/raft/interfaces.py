@@ -4,19 +4,20 @@ Raft knows nothing of files, chunks or frames.  It owns its messages, their
 encoding and its log; whoever embeds it carries opaque bytes between members
 (:class:`IRaftTransport`) and applies opaque commands (:class:`IStateMachine`).
 
-Indexes and terms are ints, 1 for the first entry; entry 1 holds the
-configuration and the cluster id and is never shown to the state machine.
+Indexes and terms are ints, 1 for the first entry; entry 1 holds the founders'
+configuration and the cluster id.  Entries that hold a configuration are never shown to the state machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from dfs.raft.core.types import SnapshotMark as SnapshotMark
+from dfs.raft.membership import Change, Configuration
 
 
 @frozen
@@ -30,8 +31,29 @@ class Command:
 
 
 @frozen
+class MemberProgress:
+    """What a leader knows of another member.
+
+    :ivar match: the last entry that it is known to hold durably.
+    :ivar alive: it answered within an election time-out.
+    :ivar caught_up: a learner that may be promoted (R54); true of a voter in the same state.
+    """
+
+    name: str
+    match: int
+    alive: bool
+    caught_up: bool
+
+
+@frozen
 class RaftStatus:
-    """A member's view, for `dfs status`: it is answered at once, also during an election."""
+    """A member's view, for `dfs status`: it is answered at once, also during an election.
+
+    :ivar members: the voters of the active configuration.
+    :ivar learners: its learners.
+    :ivar removed: this member was removed, for good.
+    :ivar progress: on a leader, of every other member.
+    """
 
     node: str
     role: str  # follower, pre-candidate, candidate, leader
@@ -42,13 +64,28 @@ class RaftStatus:
     applied_index: int
     members: tuple[str, ...]
     lag: float  # the worst delay of a tick in the last minute, seconds
+    learners: tuple[str, ...] = ()
+    removed: bool = False
+    progress: tuple[MemberProgress, ...] = ()
 
 
 class IRaftTransport(Interface):
-    """Carries messages to other members, at most once each, in any order, perhaps never."""
+    """Carries messages to other members, at most once each, in any order, perhaps never.
+
+    What comes from a name that is not among the members may be given to ``IRaft.receive`` as well, if the sender
+    has proven that name: a member that was removed and does not know it is told so (R57), and a member that was
+    let in a moment ago may be heard before ``members_changed`` (R53).
+    """
 
     def send(member: str, payload: bytes) -> None:
-        """Queue one message (at most 1 MiB + 4 KiB).  Never raises, never blocks; it may drop."""
+        """Queue one message (at most 1 MiB + 4 KiB).  Never raises, never blocks; it may drop, and does so where
+        ``member`` is not known."""
+
+    def members_changed(members: Mapping[str, str]) -> None:
+        """Who is to be reached from now on, this node among them, each with its contact; "" where none is known.
+        Called on the reactor thread during ``IRaft.start``, before anything is sent, and whenever it changes: a
+        configuration takes effect when it is appended (and may be taken back), and one that is being removed stays
+        here until it was told or a few election time-outs went by."""
 
 
 class ISnapshotSource(Interface):
@@ -117,7 +154,8 @@ class IRaft(Interface):
         """Open or found the log, recover, begin to tick.  Fails with StorageCorrupt, WrongCluster, StorageFailed."""
 
     def stop() -> Deferred[None]:
-        """Step down, end every waiting Deferred (R62), finish what the disk is doing, close."""
+        """A leader first hands over to a member that has caught up, for at most an election time-out (R58).  Then
+        end every waiting Deferred (R62), finish what the disk is doing, close."""
 
     def receive(member: str, payload: bytes) -> None:
         """A message from ``member`` (already authenticated by the transport).  Never raises on a peer's input."""
@@ -132,7 +170,29 @@ class IRaft(Interface):
 
     def read_index() -> Deferred[int]:
         """Fires when the local state machine has applied everything committed before this call, as confirmed by a
-        quorum round started after it (R47).  Errors: NotLeader, Busy, Stopped."""
+        quorum round that the leader started after it (R47).  A follower asks the leader, one message for all that
+        wait.  Errors: NotLeader (also where the leader's answer did not come within an election time-out: ask
+        again), Busy, Stopped."""
+
+    def change(change: Change) -> Deferred[Configuration]:
+        """Change the membership by one member (dfs.raft.membership: AddLearner, Promote, Remove); fires with the
+        configuration once it is committed.  A change that is already so fires too, after a confirmation that this
+        node still leads: so a caller may repeat one whose outcome it does not know.
+
+        Errors: NotLeader, Stopped, ChangeRefused and its kinds (nothing was appended), OutcomeUnknown."""
+
+    def configuration() -> Configuration:
+        """The active configuration, committed or not, from memory; without voters on a member that has joined
+        nothing yet."""
+
+    def when_removed() -> Deferred[None]:
+        """Fires when this member knows that its removal is committed (R57), at once if it does: it takes no further
+        part, and its embedder should stop it and not start it again.  Never fires on any other member."""
+
+    def transfer(to: str | None = None) -> Deferred[str]:
+        """Hand leadership to ``to``, or to the voter that has caught up furthest; fires with its name once it leads.
+        Proposals wait meanwhile, for at most an election time-out (R58).
+        Errors: NotLeader, UnknownMember, TransferFailed, Stopped."""
 
     def status() -> RaftStatus:
         """At once, from memory."""

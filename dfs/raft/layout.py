@@ -87,11 +87,20 @@ BODY = Struct(
 MESSAGE = Struct("version" / Const(1, Int8ub), "checksum" / Int32ub, "body" / GreedyBytes)
 
 MEMBERS = PrefixedArray(Byte, PascalString(Byte, "utf8"))
-FOUNDING = Struct(
+FOUNDERS = Struct(
     "version" / Const(1, Int8ub),
     "cluster" / Bytes(16),
     "level" / Int16ub,
     "voters" / MEMBERS,
     "learners" / MEMBERS,
+    Terminated,
+)
+NAME = PascalString(Byte, "utf8")
+CONFIGURATION = Struct(
+    "version" / Const(2, Int8ub),
+    "cluster" / Bytes(16),
+    "level" / Int16ub,
+    "members" / PrefixedArray(Byte, Struct("learner" / Int8ub, "name" / NAME, "contact" / NAME)),
+    "removed" / PrefixedArray(Int16ub, NAME),
     Terminated,
 )

@@ -35,10 +35,11 @@ from dfs.raft.compaction import Compactor
 from dfs.raft.completion import when
 from dfs.raft.core import RaftCore
 from dfs.raft.core.types import EntryRead, Ready, Role, SnapshotMark
-from dfs.raft.errors import RaftError, Stopped
+from dfs.raft.errors import ChangeInProgress, RaftError, Stopped, TransferFailed
 from dfs.raft.identity import Identity
 from dfs.raft.interfaces import IRaft, IRaftTransport, IStateMachine, RaftStatus
 from dfs.raft.leadership import Leadership
+from dfs.raft.membership import Change, Configuration
 from dfs.raft.messages import Entry, Message, SnapshotPiece, SnapshotReply
 from dfs.raft.node_config import NodeConfig
 from dfs.raft.opening import Opened, open_member
@@ -122,6 +123,7 @@ class RaftNode:
         config, storage, identity = self.config, opened.storage, opened.storage.identity
         self.identity = identity
         core = self._core = opened.core(config, self._runtime)
+        self._transport.members_changed(config.members)
         self._lane = StorageLane(
             self._log_lane, storage, self._clock, self._ready_durable, self._fatal, self._disk_full
         )
@@ -233,6 +235,22 @@ class RaftNode:
             return fail(error)
         self._ask_turn()
         return answer
+
+    def change(self, change: Change) -> Deferred[Configuration]:
+        """See IRaft."""
+        return fail(ChangeInProgress(f"{change} is not possible yet"))
+
+    def configuration(self) -> Configuration:
+        """See IRaft."""
+        return self._core.configuration if self._core is not None else Configuration(())
+
+    def when_removed(self) -> Deferred[None]:
+        """See IRaft."""
+        return Deferred()
+
+    def transfer(self, to: str | None = None) -> Deferred[str]:
+        """See IRaft."""
+        return fail(TransferFailed(f"leadership cannot be handed to {to} yet"))
 
     def query(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Call ``function`` on the state machine's lane, between two batches: for reads of its store."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from dfs.raft.core.types import Config, Configuration
-from dfs.raft.founding import Founding, encode_founding
+from dfs.raft.core.types import Config
 from dfs.raft.log import SEGMENT_LENGTH
+from dfs.raft.membership import Configuration, encode_configuration
 
 FEATURE_LEVEL = 1
 
@@ -18,9 +18,12 @@ FEATURE_LEVEL = 1
 class NodeConfig:
     """One member.
 
-    :ivar node: its name, one of ``members``.
-    :ivar members: every founder's name and address; the same on each of them.
+    :ivar node: its name; one of ``members`` unless it joins.
+    :ivar members: every founder's name and address; the same on each of them.  Once a cluster was founded they only
+        say where those that they name are reached: who belongs is in the log.
     :ivar cluster_id: 16 bytes, or None to derive it from ``members``.
+    :ivar join: if the folder is new, begin with an empty log and wait to be added (IRaft.change) to the cluster of
+        ``cluster_id``, which must be given; a folder that holds a log already goes on as what it is (S28).
     :ivar tick: seconds; the other times are in ticks.
     :ivar trailing_entries: how many entries behind the durable state stay in the log.
     :ivar sync_interval: seconds between syncs of the state machine, if something was applied.
@@ -33,6 +36,7 @@ class NodeConfig:
     node: str
     members: Mapping[str, str]
     cluster_id: bytes | None = None
+    join: bool = field(default=False)
     tick: float = 0.05
     heartbeat_ticks: int = 2
     election_ticks: int = 10
@@ -50,19 +54,26 @@ class NodeConfig:
         if not 0 < value <= 1 << 20:
             raise ValueError(f"a piece of {value} bytes: must be 1 byte to 1 MiB (R40)")
 
+    @join.validator
+    def _check_join(self, _: object, value: bool) -> None:
+        if value and self.cluster_id is None:
+            raise ValueError("one that joins must be told the cluster id")
+        if not value and self.node not in self.members:
+            raise ValueError(f"{self.node} is not among the members {', '.join(sorted(self.members))}")
+
     @property
     def election_timeout(self) -> float:
         """Seconds: the shortest election time-out."""
         return self.election_ticks * self.tick
 
-    def founding(self) -> Founding:
+    def founding(self) -> Configuration:
         """What entry 1 says if this member founds the cluster."""
         cluster = self.cluster_id or derived_cluster_id(self.members)
-        return Founding(cluster, FEATURE_LEVEL, Configuration(tuple(sorted(self.members))))
+        return Configuration(tuple(sorted(self.members)), cluster=cluster, level=FEATURE_LEVEL)
 
     def founding_payload(self) -> bytes:
-        """The payload of entry 1."""
-        return encode_founding(self.founding())
+        """The payload of entry 1; b"" for one that joins: it learns who belongs from the others."""
+        return b"" if self.join else encode_configuration(self.founding())
 
     def core_config(self) -> Config:
         """The core's share of the settings."""

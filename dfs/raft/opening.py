@@ -16,9 +16,9 @@ from dfs.raft.codec import CodecError
 from dfs.raft.core import CoreHalted, RaftCore
 from dfs.raft.core.types import LogView, SnapshotMark
 from dfs.raft.errors import StorageCorrupt
-from dfs.raft.founding import decode_founding
 from dfs.raft.identity import Identity, check_identity, check_members
 from dfs.raft.interfaces import IStateMachine
+from dfs.raft.membership import decode_configuration
 from dfs.raft.node_config import NodeConfig
 from dfs.raft.storage import LogStorage, open_storage
 from dfs.runtime.interfaces import ILane, Runtime
@@ -41,7 +41,7 @@ class Opened:
                 self.storage.hard_state,
                 self.view,
                 runtime.random,
-                configuration=decode_founding(self.storage.identity.configuration).configuration,
+                configuration=decode_configuration(self.storage.identity.configuration),
                 applied=self.applied,
                 commit=self.storage.commit_index,
             )

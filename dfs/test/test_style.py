@@ -20,6 +20,7 @@ PURE = (
     "dfs/raft/core/*.py",
     "dfs/raft/messages.py",
     "dfs/raft/codec.py",
+    "dfs/raft/membership.py",
     "dfs/raft/log_format.py",
     "dfs/protocol/values.py",
     "dfs/protocol/messages.py",

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from dfs.raft.membership import Configuration as Configuration
 from dfs.raft.messages import Entry, Message, SnapshotPiece, SnapshotReply
 
 
@@ -37,19 +38,6 @@ class SnapshotMark:
 
     index: int
     term: int
-
-
-@frozen
-class Configuration:
-    """Who belongs to the group.  Learners receive entries but neither vote nor count."""
-
-    voters: tuple[str, ...]
-    learners: tuple[str, ...] = ()
-
-    @property
-    def quorum(self) -> int:
-        """How many voters are a majority."""
-        return len(self.voters) // 2 + 1
 
 
 @frozen

@@ -6,7 +6,7 @@ The transport is a list of scheduled calls with drawn delays; a cut link drops.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -154,6 +154,9 @@ class Wire:
         self._cluster = cluster
         self._sender = sender
 
+    def members_changed(self, members: Mapping[str, str]) -> None:
+        self._cluster.reached[self._sender] = dict(members)
+
     def send(self, member: str, payload: bytes) -> None:
         self._cluster.carry(self._sender, member, payload)
 
@@ -168,6 +171,7 @@ class Cluster:
         self.settings = {"segment_length": 1 << 14, "reserve_length": 1 << 12, **settings}
         self.members = {name: Member(name, self.world.host(name)) for name in names}
         self.cut: set[tuple[str, str]] = set()
+        self.reached: dict[str, dict[str, str]] = {}
         self.sent: list[tuple[str, str, bytes]] = []
         self.drop_share = 0.0
         self._chance = self.world.random("wire")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from attrs import evolve
 from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,8 +22,7 @@ from dfs.raft.codec import (
     encode_message,
     entry_length,
 )
-from dfs.raft.core import Configuration
-from dfs.raft.founding import Founding, decode_founding, encode_founding, founding_entry
+from dfs.raft.membership import Configuration, decode_configuration, encode_configuration, fits, without
 from dfs.raft.messages import (
     AppendReply,
     AppendRequest,
@@ -202,42 +202,65 @@ class EntryCodecTests(SynchronousTestCase):
         self.assertRaises(ValueError, encode_entry, 1, 1, EntryKind.COMMAND, bytes(MAX_PAYLOAD + 1), 0)
 
 
-class FoundingTests(SynchronousTestCase):
-    """What entry 1 holds."""
+class ConfigurationTests(SynchronousTestCase):
+    """What configuration entries hold."""
 
-    founding = Founding(bytes(range(16)), 3, Configuration(("a:1", "b:1", "c:1"), ("d:1",)))
+    founders = Configuration(("a:1", "b:1", "c:1"), ("d:1",), cluster=bytes(range(16)), level=3)
+    changed = Configuration(
+        ("a", "c"), ("e",), (("a", "h:1"), ("e", "h:5")), ("b", "d"), cluster=bytes(range(16)), level=3
+    )
 
-    def test_equals_the_declared_layout_and_comes_back(self) -> None:
+    def test_founders_equal_the_declared_layout(self) -> None:
         """R35: cluster id, level and members survive, byte for byte as declared."""
-        payload = encode_founding(self.founding)
-        configuration = self.founding.configuration
-        declared_payload = layout.FOUNDING.build(
-            {
-                "cluster": self.founding.cluster,
-                "level": 3,
-                "voters": configuration.voters,
-                "learners": configuration.learners,
-            }
+        c = self.founders
+        declared = layout.FOUNDERS.build(
+            {"cluster": c.cluster, "level": 3, "voters": c.voters, "learners": c.learners}
         )
-        self.assertEqual(payload, declared_payload)
-        self.assertEqual(decode_founding(payload), self.founding)
+        self.assertEqual(encode_configuration(c), declared)
+        self.assertEqual(decode_configuration(declared), c)
+
+    def test_changed_equal_the_declared_layout(self) -> None:
+        """R35: so do contacts and the names that were removed, once anything was changed."""
+        c = self.changed
+        members = [
+            {"learner": name in c.learners, "name": name, "contact": c.contact(name)} for name in sorted(c.members)
+        ]
+        declared = layout.CONFIGURATION.build(
+            {"cluster": c.cluster, "level": 3, "members": members, "removed": c.removed}
+        )
+        self.assertEqual(encode_configuration(c), declared)
+        self.assertEqual(decode_configuration(declared), c)
 
     def test_order_of_members_does_not_matter(self) -> None:
         """S28: founders that list the members in another order make the same entry 1."""
-        other = Founding(bytes(range(16)), 3, Configuration(("c:1", "a:1", "b:1"), ("d:1",)))
-        self.assertEqual(founding_entry(other), founding_entry(self.founding))
-        self.assertEqual(founding_entry(other).kind, EntryKind.CONFIGURATION)
+        other = evolve(self.founders, voters=("c:1", "a:1", "b:1"))
+        self.assertEqual(encode_configuration(other), encode_configuration(self.founders))
 
     def test_damage_is_an_error(self) -> None:
-        """Every cut, a trailing byte and a name that is not text are CodecErrors."""
-        payload = encode_founding(self.founding)
-        for length in range(len(payload)):
-            self.assertRaises(CodecError, decode_founding, payload[:length])
-        self.assertRaises(CodecError, decode_founding, payload + b"\0")
-        self.assertRaises(CodecError, decode_founding, payload.replace(b"a:1", b"\xff:1"))
+        """Every cut, a trailing byte, a bad role and a name that is not text are CodecErrors."""
+        for configuration in (self.founders, self.changed):
+            payload = encode_configuration(configuration)
+            for length in range(len(payload)):
+                self.assertRaises(CodecError, decode_configuration, payload[:length])
+            self.assertRaises(CodecError, decode_configuration, payload + b"\0")
+            self.assertRaises(CodecError, decode_configuration, payload.replace(b"a", b"\xff"))
+            self.assertRaises(CodecError, decode_configuration, payload + bytes(5000))
+        self.assertRaises(CodecError, decode_configuration, payload[:20] + b"\2" + payload[21:])
 
     def test_bad_member_lists_are_refused(self) -> None:
-        """No voters, doubles, empty or long names and too many members make no entry 1."""
+        """No voters, doubles, empty or long names and too many members make no configuration."""
         for voters in [(), ("a", "a"), ("",), ("x" * 256,), tuple("abcdefgh")]:
-            self.assertRaises(ValueError, encode_founding, Founding(bytes(16), 1, Configuration(voters)))
-        self.assertRaises(ValueError, encode_founding, Founding(b"short", 1, Configuration(("a",))))
+            self.assertRaises(ValueError, encode_configuration, Configuration(voters))
+        self.assertRaises(ValueError, encode_configuration, Configuration(("a",), removed=("a",)))
+        self.assertRaises(ValueError, encode_configuration, Configuration(("a",), cluster=b"short"))
+
+    def test_members_are_let_in_only_while_their_removal_fits(self) -> None:
+        """R54: there is always room to remove whoever was let in, however many were removed before."""
+        configuration = Configuration(("a",), removed=tuple(f"removed-{number:04}" for number in range(280)))
+        while fits(configuration):
+            configuration = evolve(configuration, removed=(*configuration.removed, f"more-{len(configuration.removed)}"))
+        configuration = evolve(configuration, removed=configuration.removed[:-1])
+        for name in ("b", "c"):
+            self.assertFalse(fits(evolve(configuration, voters=("a", name * 200))))
+        last = without(evolve(configuration, voters=("b",), removed=(*configuration.removed, "a")), "x")
+        self.assertEqual(decode_configuration(encode_configuration(last)).removed, tuple(sorted(last.removed)))

@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from dfs.raft.codec import encode_entry
-from dfs.raft.core.types import Configuration, HardState, SnapshotMark
+from dfs.raft.core.types import HardState, SnapshotMark
 from dfs.raft.errors import StorageCorrupt, StorageFailed, WrongCluster
-from dfs.raft.founding import Founding, encode_founding
 from dfs.raft.identity import Identity, check_identity, check_members
+from dfs.raft.membership import Configuration, encode_configuration
 from dfs.raft.messages import Entry, EntryKind
 from dfs.raft.segment import NoSpace
 from dfs.raft.storage import ILogStorage, LogStorage, Write, open_storage
@@ -295,7 +295,7 @@ class StorageTests(SynchronousTestCase):
     def test_members(self) -> None:
         """S28: flags that name fewer, more or other members than the folder was founded with are refused, and the
         sentence names those on disk; what cannot be read is corrupt."""
-        founding = encode_founding(Founding(b"c" * 16, 1, Configuration(("a", "b", "c"))))
+        founding = encode_configuration(Configuration(("a", "b", "c"), cluster=b"c" * 16))
         found = evolve(FOUNDER, configuration=founding)
         check_members(found, {"c": "h:3", "b": "h:2", "a": "h:1"})
         for members in ({"a"}, {"a", "b", "d"}, {"a", "b", "c", "d", "e"}):
