@@ -47,6 +47,7 @@ from dfs.raft.proposals import Proposals, Reads
 from dfs.raft.segment import NoSpace
 from dfs.raft.snapshot_receiving import SnapshotReceiver
 from dfs.raft.snapshot_sending import SnapshotSender
+from dfs.raft.status import status_of
 from dfs.raft.storage import LogStorage
 from dfs.raft.storage_lane import StorageLane
 from dfs.runtime.interfaces import ILane, Runtime
@@ -124,9 +125,8 @@ class RaftNode:
         self.identity = identity
         core = self._core = opened.core(config, self._runtime)
         self._transport.members_changed(config.members)
-        self._lane = StorageLane(
-            self._log_lane, storage, self._clock, self._ready_durable, self._fatal, self._disk_full
-        )
+        lane = self._log_lane
+        self._lane = StorageLane(lane, storage, self._clock, self._ready_durable, self._fatal, self._disk_full)
         self._applier = Applier(self._apply_lane, self._machine, self._batch_applied, self._fatal)
         self._compactor = Compactor(
             core, storage, self._lane, self._applier, config, self._clock.seconds, opened.durable_index, self._fatal
@@ -260,13 +260,7 @@ class RaftNode:
 
     def status(self) -> RaftStatus:
         """See IRaft."""
-        core = self._core
-        if core is None:
-            return RaftStatus(self.config.node, "follower", 0, None, 0, 0, 0, tuple(sorted(self.config.members)), 0.0)
-        return RaftStatus(
-            self.config.node, str(core.role) if self._serving else "follower", core.term, core.leader, core.last_index,
-            core.commit_index, core.applied_index, core.configuration.voters, self._lag.worst,
-        )  # fmt: skip
+        return status_of(self.config, self._core, self._serving, self._lag.worst)
 
     @property
     def snapshot_buffered(self) -> int:

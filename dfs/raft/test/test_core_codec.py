@@ -258,7 +258,8 @@ class ConfigurationTests(SynchronousTestCase):
         """R54: there is always room to remove whoever was let in, however many were removed before."""
         configuration = Configuration(("a",), removed=tuple(f"removed-{number:04}" for number in range(280)))
         while fits(configuration):
-            configuration = evolve(configuration, removed=(*configuration.removed, f"more-{len(configuration.removed)}"))
+            more = f"more-{len(configuration.removed)}"
+            configuration = evolve(configuration, removed=(*configuration.removed, more))
         configuration = evolve(configuration, removed=configuration.removed[:-1])
         for name in ("b", "c"):
             self.assertFalse(fits(evolve(configuration, voters=("a", name * 200))))
