@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import field, frozen
 
@@ -69,7 +70,7 @@ class MetaConfig:
 
     def raft(self) -> NodeConfig:
         """Raft's share of the settings."""
-        shape = {"segment_length": self.segment_length} if self.segment_length else {}
+        shape: dict[str, Any] = {"segment_length": self.segment_length} if self.segment_length else {}
         return NodeConfig(
             node=self.node,
             members=self.peers,

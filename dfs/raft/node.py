@@ -280,6 +280,8 @@ class RaftNode:
 
     def _input(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Tell the core something; what follows from it is done at the end of the turn."""
+        if not self._serving:
+            return
         try:
             function(*arguments)
         except Exception:  # noqa: BLE001 - a broken invariant, whatever its class, ends the node
@@ -347,8 +349,7 @@ class RaftNode:
             self._input(core.stalled, ticks)
             ticks = 1
         for _ in range(ticks):
-            if self._serving:
-                self._input(core.tick)
+            self._input(core.tick)
         if self._serving:
             self._sender.tick(ticks)
             self._compactor.tick()
@@ -371,11 +372,7 @@ class RaftNode:
         storage = self._storage
         assert storage is not None
         done = self._lane.run(storage.read, wanted.first, wanted.last, wanted.limit)
-        when(done, lambda entries: self._entries_read(wanted.number, entries), self._fatal)
-
-    def _entries_read(self, number: int, entries: list[Entry]) -> None:
-        if self._serving:
-            self._input(self._core_now.entries_read, number, tuple(entries))
+        when(done, lambda entries: self._input(self._core_now.entries_read, wanted.number, entries), self._fatal)
 
     # The state machine answers
 

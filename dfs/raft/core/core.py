@@ -148,9 +148,9 @@ class RaftCore:
         """The state machine has applied up to ``index``."""
         self._guard(readying.applied, self._enter(), index)
 
-    def entries_read(self, number: int, entries: tuple[Entry, ...]) -> None:
+    def entries_read(self, number: int, entries: Sequence[Entry]) -> None:
         """The answer to EntryRead ``number``; () where the entries are gone."""
-        self._guard(readying.entries_read, self._enter(), number, entries)
+        self._guard(readying.entries_read, self._enter(), number, tuple(entries))
 
     def compacted(self, boundary: SnapshotMark) -> None:
         """The log on disk no longer has entries up to and including ``boundary``, which must be applied."""
