@@ -10,11 +10,18 @@ from dfs.raft.errors import NotLeader, OutcomeUnknown, Stopped, StorageCorrupt, 
 from dfs.raft.interfaces import IRaft, IStateMachine
 from dfs.raft.node import RaftNode
 from dfs.raft.test.shells import Cluster, ListMachine, Member, Store, outcome
+from dfs.raft.turns import RunningMember
 
 
 def node_of(member: Member) -> RaftNode:
     assert member.node is not None
     return member.node
+
+
+def running_of(member: Member) -> RunningMember:
+    running = node_of(member)._running
+    assert running is not None
+    return running
 
 
 class LifeTests(SynchronousTestCase):
@@ -222,7 +229,7 @@ class CutTests(SynchronousTestCase):
         follower = next(m for m in cluster.members.values() if m is not leader)
         cluster.world.run(0.2)
         del cluster.sent[:]
-        node_of(follower)._tick(25)
+        running_of(follower).tick(25)
         cluster.world.run(1.0)
         asked = [payload for sender, _, payload in cluster.sent if sender == follower.name and payload[5] == 1]
         self.assertEqual(asked, [])
