@@ -9,16 +9,22 @@ from dfs.raft.messages import Entry
 
 
 def take(s: State) -> Ready | None:
-    """Everything owed since the last one, or None."""
+    """Everything owed since the last one, or None; that nothing is owed, as after most ticks, is found out cheaply."""
     if s.role is Role.LEADER and reads.wants_round(s):
         replication.heartbeat(s)
     log = s.log
-    hard = HardState(s.term, s.vote)
-    standing = Standing(s.role, s.term, s.leader)
+    hard, standing = s.told_hard, s.told
+    if hard.term != s.term or hard.vote != s.vote:
+        hard = HardState(s.term, s.vote)
+    if standing.role is not s.role or standing.term != s.term or standing.leader != s.leader:
+        standing = Standing(s.role, s.term, s.leader)
     committed = _take_committed(s)
+    writes = log.handed != log.last_index or hard is not s.told_hard or log.truncate_from is not None
+    if not (writes or log.reset_to is not None or committed or standing is not s.told or _speaks(s)):
+        return None
     ready = Ready(
         number=s.last_ready + 1,
-        hard_state=hard if hard != s.told_hard else None,
+        hard_state=hard if hard is not s.told_hard else None,
         reset_to=log.reset_to,
         truncate_from=log.truncate_from,
         entries=log.take_unhanded(),
@@ -31,11 +37,9 @@ def take(s: State) -> Ready | None:
         entry_reads=tuple(s.entry_reads),
         snapshots_wanted=tuple(s.snapshots_wanted),
         arrived=tuple(s.arrived),
-        standing=standing if standing != s.told else None,
+        standing=standing if standing is not s.told else None,
         commit_index=s.commit,
     )
-    if not (ready.writes or _speaks(ready)):
-        return None
     s.told, s.told_hard = standing, hard
     s.last_ready += 1
     if ready.writes:
@@ -46,18 +50,16 @@ def take(s: State) -> Ready | None:
     return ready
 
 
-def _speaks(ready: Ready) -> bool:
+def _speaks(s: State) -> bool:
     return bool(
-        ready.messages_now
-        or ready.messages_after
-        or ready.committed
-        or ready.reads
-        or ready.reads_lost
-        or ready.unknown
-        or ready.entry_reads
-        or ready.snapshots_wanted
-        or ready.arrived
-        or ready.standing
+        s.now
+        or s.after
+        or s.reads
+        or s.reads_lost
+        or s.unknown
+        or s.entry_reads
+        or s.snapshots_wanted
+        or s.arrived
     )
 
 
@@ -67,6 +69,9 @@ def _take_committed(s: State) -> tuple[Entry, ...]:
     if s.installing is not None or s.applying_read is not None or len(s.apply_batches) >= s.config.apply_batches:
         return ()
     first, last = s.handed_apply + 1, min(s.commit, s.log.durable)
+    if first > last:
+        s.fetched = ()
+        return ()
     entries: tuple[Entry, ...] | None = s.fetched
     s.fetched = ()
     if not entries:
