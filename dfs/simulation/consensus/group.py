@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from random import Random
 
+from dfs.raft.codec import encode_entry
 from dfs.raft.core import Configuration, CoreHalted, Role
-from dfs.raft.founding import Founding, founding_entry
+from dfs.raft.membership import encode_configuration
+from dfs.raft.messages import EntryKind
 from dfs.simulation.consensus.agenda import TICK, Agenda
 from dfs.simulation.consensus.checks import Checker, Violated
 from dfs.simulation.consensus.clients import Client, History
@@ -44,7 +46,7 @@ class Group:
         self._last_read = 0
         voters = NAMES[: plan.members]
         configuration = Configuration(voters)
-        founding = founding_entry(Founding(bytes(16), 1, configuration))
+        founding = encode_entry(1, 1, EntryKind.CONFIGURATION, encode_configuration(configuration), 0)
         self.members = {name: Member(name, self, configuration, founding) for name in voters}
         self.checker = Checker(dict(self.members))
         self.checker.found(founding)
