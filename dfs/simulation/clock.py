@@ -3,13 +3,16 @@
 ``twisted.internet.task.Clock`` sorts its list at every call and gives 11,000
 events/s with 500 calls pending; this heap gives over 500,000 whatever is pending.
 
+More than half of all calls are due at once (a turn of a reactor, a socket that became ready): they wait in a queue
+beside the heap, in which all are due now, since time does not move while it holds any.
+
 Invariants:
 
 - time never goes back, and is exactly a call's time while it runs;
 - calls of equal time run in the order of their scheduling (a sequence number breaks ties), so a run is
   the same whatever the hash seed;
-- cancelling and rescheduling leave a stale entry in the heap (found by its sequence number) and the
-  heap is rebuilt when more than half of it is stale;
+- cancelling and rescheduling leave a stale entry (found by its sequence number) and heap and queue are rebuilt when
+  more than half of the heap's length is stale;
 - a call of an owner that is no longer ``running`` is dropped, not run: that is how a host's crash silences it.
 
 What a call raises is logged as by a real reactor, and the clock goes on.
@@ -17,8 +20,10 @@ What a call raises is logged as by a real reactor, and the clock goes on.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Any, Protocol
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -30,6 +35,9 @@ _log = Logger()
 
 FEW = 512
 """A heap below this length is not worth a rebuild."""
+
+NO_KEYWORDS: dict[str, Any] = {}
+"""Of calls without keyword arguments."""
 
 
 class Owner(Protocol):
@@ -55,6 +63,7 @@ class HeapCall:
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
         keywords: dict[str, Any],
+        sequence: int,
     ) -> None:
         self._clock = clock
         self.owner = owner
@@ -62,7 +71,7 @@ class HeapCall:
         self.function: Callable[..., Any] | None = function
         self.arguments = arguments
         self.keywords = keywords
-        self.sequence = 0
+        self.sequence = sequence
         self.state = "pending"
 
     def getTime(self) -> float:
@@ -107,6 +116,7 @@ class HeapClock:
         self.now = 0.0
         self.events = 0
         self._heap: list[tuple[float, int, HeapCall]] = []
+        self._at_once: deque[tuple[int, HeapCall]] = deque()
         self._sequence = 0
         self._stale = 0
 
@@ -123,37 +133,42 @@ class HeapClock:
         self, owner: Owner, delay: float, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HeapCall:
         """Have ``owner``'s call made after ``delay`` seconds of the world, at least 0."""
-        if delay < 0:
+        self._sequence = sequence = self._sequence + 1
+        time = self.now + delay
+        call = HeapCall(self, owner, time, function, args, kwargs, sequence)
+        if delay > 0:
+            heappush(self._heap, (time, sequence, call))
+        elif delay == 0:
+            self._at_once.append((sequence, call))
+        else:
             raise ValueError(f"a delay of {delay} s is in the past")
-        return self._add(owner, self.now + delay, function, args, kwargs)
+        return call
 
     def call_at(self, time: float, function: Callable[..., Any], *args: Any) -> HeapCall:
         """Have the world's call made at exactly ``time`` (a delay would be rounded), not before now."""
-        return self._add(self, max(time, self.now), function, args, {})
-
-    def _add(
-        self, owner: Owner, time: float, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> HeapCall:
-        call = HeapCall(self, owner, time, function, args, kwargs)
-        call.sequence = self._sequence = self._sequence + 1
-        heappush(self._heap, (time, call.sequence, call))
+        self._sequence = sequence = self._sequence + 1
+        time = max(time, self.now)
+        call = HeapCall(self, self, time, function, args, NO_KEYWORDS, sequence)
+        heappush(self._heap, (time, sequence, call))
         return call
 
     def pending(self, owner: Owner | None = None) -> list[HeapCall]:
         """Calls that are to come, in order; of one owner or of all."""
+        entries = [*self._heap, *((self.now, sequence, call) for sequence, call in self._at_once)]
         return [
             call
-            for _, sequence, call in sorted(self._heap, key=lambda entry: entry[:2])
+            for _, sequence, call in sorted(entries, key=lambda entry: entry[:2])
             if call.sequence == sequence and call.owner.running and (owner is None or call.owner is owner)
         ]
 
     def forget(self, call: HeapCall) -> None:
-        """For HeapCall: its entry in the heap is stale."""
+        """For HeapCall: its entry is stale."""
         call.sequence = 0
         self._stale += 1
         if self._stale > FEW and self._stale * 2 > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].sequence == entry[1] and entry[2].owner.running]
             heapify(self._heap)
+            self._at_once = deque(entry for entry in self._at_once if entry[1].sequence == entry[0])
             self._stale = 0
 
     def move(self, call: HeapCall, time: float) -> None:
@@ -165,22 +180,22 @@ class HeapClock:
 
     def next_time(self) -> float | None:
         """When the next call is due; None when none is left."""
-        heap = self._heap
-        while heap:
-            time, sequence, call = heap[0]
-            if call.sequence == sequence and call.owner.running:
-                return time
-            heappop(heap)
-            if call.sequence != sequence:
-                self._stale -= 1
-        return None
+        call = self._take(inf)
+        if call is None:
+            return None
+        # It stays the first of all: nothing can be due before it.
+        if call.time <= self.now:
+            self._at_once.appendleft((call.sequence, call))
+        else:
+            heappush(self._heap, (call.time, call.sequence, call))
+        return call.time
 
     def step(self) -> bool:
         """Run the next call, moving time to it; False when none is left."""
-        time = self.next_time()
-        if time is None:
+        call = self._take(inf)
+        if call is None:
             return False
-        self._run_first()
+        self._make(call)
         return True
 
     def advance_to_next(self) -> bool:
@@ -197,27 +212,48 @@ class HeapClock:
 
     def run_until(self, time: float) -> None:
         """Run all calls due at or before ``time``, also those made meanwhile; then it is ``time``."""
-        heap = self._heap
-        while heap and heap[0][0] <= time:
-            self._run_first()
-            heap = self._heap  # a rebuild replaces it
+        while (call := self._take(time)) is not None:
+            self._make(call)
         if time > self.now:
             self.now = time
 
-    def _run_first(self) -> None:
-        """Take the first entry; run it unless it is stale or its owner is gone."""
-        time, sequence, call = heappop(self._heap)
-        if call.sequence != sequence:
-            self._stale -= 1
-            return
-        if not call.owner.running:
-            return
-        self.now = time
+    def run_until_true(self, condition: Callable[[], Any], time: float) -> bool:
+        """Run calls due at or before ``time`` until a condition, asked before each, is true; whether it became true."""
+        while not condition():
+            call = self._take(time)
+            if call is None:
+                return False
+            self._make(call)
+        return True
+
+    def _take(self, limit: float) -> HeapCall | None:
+        """Take the first call that is to run at or before ``limit``; stale ones and those of dead owners are gone."""
+        while True:
+            heap, at_once = self._heap, self._at_once
+            if at_once and (not heap or heap[0][0] > self.now or heap[0][1] > at_once[0][0]):
+                if self.now > limit:
+                    return None
+                sequence, call = at_once.popleft()
+            elif heap and heap[0][0] <= limit:
+                _, sequence, call = heappop(heap)
+            else:
+                return None
+            if call.sequence != sequence:
+                self._stale -= 1
+            elif call.owner.running:
+                return call
+
+    def _make(self, call: HeapCall) -> None:
+        """Run a call that was taken."""
+        self.now = call.time
         self.events += 1
         call.state = "called"
         function = call.function
         assert function is not None
         try:
-            function(*call.arguments, **call.keywords)
+            if call.keywords:
+                function(*call.arguments, **call.keywords)
+            else:
+                function(*call.arguments)
         except Exception:  # noqa: BLE001 - as a reactor does: one call's error is not the next one's
             _log.failure("a call failed at {now:.6f}", now=self.now)

@@ -7,13 +7,13 @@ keeps what was written and closes the connections).
 
 A :class:`World` owns clock, network and hosts.  Everything random in it is drawn from generators whose
 seeds are hashes of (world seed, purpose), so one component's draws do not shift another's, and the same seed
-gives the same trace whatever PYTHONHASHSEED.  The trace is a running SHA-256 with its last lines.
+gives the same trace whatever PYTHONHASHSEED.  The trace is a running SHA-256 with its last lines, and on request
+a text: ``diff`` shows where two runs part.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ T = TypeVar("T")
 EPOCH = 1_700_000_000.0
 """Wall time when a world begins."""
 LAST_LINES = 1000
+"""Lines of the trace that are kept, and that gather before they are hashed."""
 
 
 class NeverHappened(AssertionError):
@@ -135,14 +136,17 @@ class World:
     """Everything that one seed decides.
 
     :ivar hosts: by name, in the order of their making.
+    :param write_trace: called with pieces of the trace as text, in order; the last comes with :attr:`digest`.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, write_trace: Callable[[str], Any] | None = None) -> None:
         self.seed = seed
         self.clock = HeapClock()
         self.hosts: dict[str, SimulatedHost] = {}
-        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        self._lines: list[str] = []
+        self._former: list[str] = []
         self._hash = hashlib.sha256()
+        self._write_trace = write_trace
         self.network = SimulatedNetwork(self.clock, seeded(seed, "network"), self.trace)
 
     def random(self, purpose: str) -> Random:
@@ -181,13 +185,28 @@ class World:
 
     def trace(self, line: str) -> None:
         """Add a line to the trace."""
-        self._hash.update(line.encode())
-        self._hash.update(b"\n")
-        self.last_lines.append(line)
+        self._lines.append(line)
+        if len(self._lines) >= LAST_LINES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hash and write the lines that gathered: one by one they would cost as much as the network."""
+        if self._lines:
+            text = "\n".join(self._lines) + "\n"
+            self._hash.update(text.encode())
+            if self._write_trace is not None:
+                self._write_trace(text)
+            self._former, self._lines = (self._former + self._lines)[-LAST_LINES:], []
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The last 1,000 lines of the trace."""
+        return (self._former + self._lines)[-LAST_LINES:]
 
     @property
     def digest(self) -> str:
         """SHA-256 of the trace so far, in hex."""
+        self._flush()
         return self._hash.hexdigest()
 
     # Running.
@@ -209,14 +228,10 @@ class World:
 
     def _run_until_true(self, predicate: Callable[[], Any], timeout: float) -> None:
         end = self.clock.now + timeout
-        while not predicate():
-            due = self.clock.next_time()
-            if due is None or due > end:
-                self.clock.run_until(end)
-                if predicate():
-                    return
-                raise NeverHappened(f"not within {timeout:g} s; the last events: {list(self.last_lines)[-10:]}")
-            self.clock.step()
+        if not self.clock.run_until_true(predicate, end):
+            self.clock.run_until(end)
+            if not predicate():
+                raise NeverHappened(f"not within {timeout:g} s; the last events: {self.last_lines[-10:]}")
 
     def _run_until_fired(self, deferred: Deferred[T], timeout: float) -> T:
         results: list[Any] = []

@@ -31,7 +31,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dfs.simulation.clock import HeapCall, HeapClock
+from dfs.simulation.clock import NO_KEYWORDS, HeapCall, HeapClock
 from dfs.simulation.network import SimulatedNetwork
 from dfs.simulation.sockets import Endpoint, SimulatedSocket
 
@@ -224,20 +224,25 @@ class SimulatedReactor:
 
     def poke(self, end: SimulatedSocket) -> None:
         """A socket may have become ready: if anybody waits for it, give it a turn."""
-        if not end.turn_scheduled and self._wanted(end):
-            end.turn_scheduled = True
-            self._clock.schedule(self, 0.0, self._turn, (end,), {})
-
-    def _wanted(self, end: SimulatedSocket) -> bool:
+        if end.turn_scheduled:
+            return
         selectable = end.selectable
-        return (end.writable and selectable in self._writers) or (end.readable and selectable in self._readers)
+        if (selectable in self._writers and end.writable) or (selectable in self._readers and end.readable):
+            end.turn_scheduled = True
+            self._clock.schedule(self, 0, self._turn, (end,), NO_KEYWORDS)
+
+    def arrived(self, end: SimulatedSocket) -> None:
+        """Bytes came: whoever waits for them reads them in this very event, unless the socket is to get its turn."""
+        if not end.turn_scheduled and self.running and end.selectable in self._readers:
+            self._do(end.selectable, True)
+            self.poke(end)
 
     def _turn(self, end: SimulatedSocket) -> None:
         end.turn_scheduled = False
         selectable = end.selectable
-        if end.writable and selectable in self._writers:
+        if selectable in self._writers and end.writable:
             self._do(selectable, False)
-        if end.readable and selectable in self._readers:
+        if selectable in self._readers and end.readable:
             self._do(selectable, True)
         self.poke(end)
 

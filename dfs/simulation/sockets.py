@@ -129,6 +129,10 @@ class SimulatedSocket:
             if self._end_of_file:
                 return b""
             raise os_error(errno.EWOULDBLOCK)
+        if len(self._received) == 1 and self.received_size <= length:  # most often: all of one packet
+            content = bytes(self._received.popleft())
+            self._took(len(content))
+            return content
         pieces: list[bytes | memoryview] = []
         wanted = length
         while wanted > 0 and self._received:
@@ -139,12 +143,16 @@ class SimulatedSocket:
                 piece = view[:wanted]
             pieces.append(piece)
             wanted -= len(piece)
-        content = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
-        self.received_size -= len(content)
-        self._credit += len(content)
+        content = b"".join(pieces)
+        self._took(len(content))
+        return content
+
+    def _took(self, length: int) -> None:
+        """The transport has read so many bytes."""
+        self.received_size -= length
+        self._credit += length
         if self.peer is not None and self.peer.blocked:
             self.give_credit()
-        return bytes(content)
 
     def shutdown(self, how: int) -> None:
         if self.state != "connected":
@@ -190,7 +198,7 @@ class SimulatedSocket:
         """Bytes arrive."""
         self._received.append(content)
         self.received_size += len(content)
-        self.reactor.poke(self)
+        self.reactor.arrived(self)
 
     def deliver_end(self) -> None:
         """The peer sends no more."""

@@ -207,7 +207,7 @@ class WorldTests(SynchronousTestCase):
         for line in ("b", "a"):
             other.trace(line)
         self.assertNotEqual(self.world.digest, other.digest)
-        self.assertEqual(list(self.world.last_lines), ["a", "b"])
+        self.assertEqual(self.world.last_lines, ["a", "b"])
 
     def test_same_seed_same_trace_in_every_process(self) -> None:
         """The same seed gives the same trace whatever PYTHONHASHSEED, another seed another one."""
