@@ -16,8 +16,9 @@ from twisted.internet.defer import Deferred
 
 from dfs.chunkserver.child import PUT_TIMEOUT, Pool
 from dfs.chunkserver.clustertime import ClusterClock
+from dfs.chunkserver.handles import Reading
 from dfs.chunkserver.sending import Sender
-from dfs.chunkserver.store import ChunkStore, Reading
+from dfs.chunkserver.store import ChunkStore
 from dfs.protocol.errors import (
     BadRequest,
     DeadlinePassed,
@@ -119,7 +120,7 @@ class Worker:
         try:
             await Sender(reading, put, 0, job.length, digest).run()
             if digest.digest() != job.sha256:
-                if await self._store.set_aside(ref, "its bytes are not those that were committed") is None:
+                if await self._store.doubt(ref, "its bytes are not those that were committed") is None:
                     raise self._other_bytes()
                 raise DiskFailed(f"{self._node} read a replica wrongly once", nodes=(self._node,))
         except DFSError as error:

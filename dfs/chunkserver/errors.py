@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dfs.disk.errors import DiskError, DiskFull, ReadOnly
-from dfs.protocol.errors import DFSError, DiskFailed, NoSpace
+from dfs.protocol.errors import DFSError, DiskFailed, NoSpace, ReplicaCorrupt
 
 
 class RefusedStart(Exception):
@@ -24,3 +24,20 @@ def dfs_error(error: DiskError, node: str) -> DFSError:
         if isinstance(error, disk_class):
             return wire_class(f"{node}: {sentence} ({error.reason})", nodes=(node,))
     raise AssertionError(error)
+
+
+class CorruptPiece(ReplicaCorrupt):
+    """On the wire a ReplicaCorrupt.  ``offset`` is that of the first bad piece."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class Unreadable(DiskFailed):
+    """A media error (EIO) in one replica: on the wire a DiskFailed.  ``offset`` is that of the first piece that the
+    disk does not read, None where it is not even opened or its footer is concerned."""
+
+    def __init__(self, message: str, offset: int | None) -> None:
+        super().__init__(message)
+        self.offset = offset

@@ -1,21 +1,20 @@
 """Answering GetChunk: the head first, then whole pieces around the range.
 
-A corrupt piece is never sent: the reader hears ReplicaCorrupt and goes elsewhere, the
-replica is set aside, and metadata is told (S11).
+A corrupt piece is never sent: the reader hears ReplicaCorrupt and goes elsewhere; the
+store sets the replica aside and has metadata told (S11).
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from dfs.chunkserver.handles import Reading
 from dfs.chunkserver.reading import covering
 from dfs.chunkserver.sending import Sender
-from dfs.chunkserver.store import ChunkStore, Reading
-from dfs.protocol.errors import BadRequest, Busy, DFSError, InternalError, ReplicaCorrupt
+from dfs.chunkserver.store import ChunkStore
+from dfs.protocol.errors import BadRequest, Busy, DFSError, InternalError
 from dfs.protocol.interfaces import IOutgoingStream
 from dfs.protocol.messages import ChunkHead, GetChunk
 from dfs.protocol.values import ChunkRef
@@ -27,13 +26,10 @@ MOST_GETS = 256
 
 
 class Gets:
-    """The reads in progress.
+    """The reads in progress."""
 
-    :param corrupt: told of each replica found corrupt.
-    """
-
-    def __init__(self, clock: IReactorTime, store: ChunkStore, corrupt: Callable[[ChunkRef], None]) -> None:
-        self._clock, self._store, self._corrupt = clock, store, corrupt
+    def __init__(self, clock: IReactorTime, store: ChunkStore) -> None:
+        self._clock, self._store = clock, store
         self._opening = 0
         self._running: dict[Reading, Deferred[None] | None] = {}
 
@@ -49,9 +45,6 @@ class Gets:
         self._opening += 1  # until it is among the running
         try:
             reading = await self._store.open_reader(ref)
-        except ReplicaCorrupt:
-            self._corrupt(ref)
-            raise
         finally:
             self._opening -= 1
         footer = reading.footer
@@ -74,9 +67,6 @@ class Gets:
             await Sender(reading, stream, start, end).run()
             whole = (start, end) == (0, footer.length)
             stream.end(end - start, footer.sha256 if whole else b"")
-        except ReplicaCorrupt as error:
-            stream.abort(error)
-            self._corrupt(ref)
         except DFSError as error:
             stream.abort(error)
         except Exception:  # noqa: BLE001 - a defect of ours must not leave the reader waiting

@@ -22,9 +22,17 @@ from twisted.python.failure import Failure
 from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.jobs import Jobs
 from dfs.chunkserver.store import ChunkStore
-from dfs.protocol.errors import Advice, DeadlinePassed, DFSError, Disconnected, NotLeader
+from dfs.protocol.errors import Advice, DeadlinePassed, DFSError, Disconnected, NotLeader, UnknownRequest
 from dfs.protocol.interfaces import IConnection
-from dfs.protocol.messages import Heartbeat, HeartbeatAnswer, Inventory, InventoryTaken, Register, Registered
+from dfs.protocol.messages import (
+    Heartbeat,
+    HeartbeatAnswer,
+    Inventory,
+    InventoryTaken,
+    Register,
+    Registered,
+    ReportHealth,
+)
 from dfs.protocol.values import NodeNumber
 from dfs.runtime.interfaces import Runtime
 
@@ -40,6 +48,9 @@ FIRST_INTERVAL = 1.0
 """Seconds between beats until metadata told another interval."""
 
 CALL_TIMEOUT = 10.0
+
+HEALTH_INTERVAL = 30.0
+"""Seconds between two words of progress."""
 
 
 class Connector(Protocol):
@@ -105,6 +116,20 @@ class Standing:
             self.jobs.results(RESULTS),
         )
 
+    def health(self) -> ReportHealth:
+        """How the disk does."""
+        doubts = self.store.doubts
+        return ReportHealth(
+            self.number,
+            self.who.incarnation,
+            doubts.trouble,
+            doubts.unreadable,
+            doubts.rotten,
+            0,
+            0,
+            0,
+        )
+
     def registered(self, answer: Registered) -> None:
         """Metadata knows us."""
         self.number = answer.node
@@ -133,6 +158,8 @@ class Reporter:
         self._waiting: Deferred[IConnection] | None = None
         self._registered = False
         self._listing = False
+        self._told: ReportHealth | None = None  # on this connection
+        self._tell_next = 0.0
         self._inventory: Deferred[None] | None = None
         self.task: Deferred[None] | None = None
 
@@ -208,6 +235,19 @@ class Reporter:
             standing.jobs.accept(answer.jobs)
         if answer.inventory:
             self._begin_inventory(connection)
+        await self._report_health(connection)
+
+    async def _report_health(self, connection: IConnection) -> None:
+        """At once when the disk is in trouble, or no more; else now and then, where there is anything new to tell."""
+        health, told = self._standing.health(), self._told
+        now = self._clock.seconds()
+        if told is not None and (health == told or (health.trouble == told.trouble and now < self._tell_next)):
+            return
+        self._told, self._tell_next = health, now + HEALTH_INTERVAL
+        try:
+            await connection.call(health, CALL_TIMEOUT)
+        except UnknownRequest:
+            _log.debug("an older metadata node does not want to hear of disks")
 
     async def _register(self, connection: IConnection) -> None:
         """Register; a node that does not lead may not be able to, and is asked again with the next beat."""
@@ -224,6 +264,7 @@ class Reporter:
             raise Disconnected(f"metadata answered a registration with {type(answer).__name__}")
         self._standing.registered(answer)
         self._registered = True
+        self._told = None
         if answer.inventory:
             self._begin_inventory(connection)
 

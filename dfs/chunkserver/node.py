@@ -22,6 +22,7 @@ from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.commit import CommitBatcher
 from dfs.chunkserver.config import ChunkServerConfig
 from dfs.chunkserver.copying import Worker
+from dfs.chunkserver.damage import Damage
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.get import Gets
 from dfs.chunkserver.heartbeat import Reporter, Self, Standing
@@ -38,10 +39,10 @@ from dfs.protocol.interfaces import Identity
 from dfs.protocol.leader import LeaderCaller
 from dfs.protocol.link import Link
 from dfs.protocol.listen import ServerFactory
-from dfs.protocol.messages import ReportCorrupt
+from dfs.protocol.messages import ReportDamage
 from dfs.protocol.pool import BulkPool
 from dfs.protocol.trust import KeyRing
-from dfs.protocol.values import ChunkRef, Purpose, Role, cluster_id_of
+from dfs.protocol.values import Purpose, Role, cluster_id_of
 from dfs.runtime.errors import DeadlineExceeded
 from dfs.runtime.interfaces import Runtime
 from dfs.runtime.timeout import deadline
@@ -144,12 +145,13 @@ class ChunkServer(Service):
         batcher = CommitBatcher(self._ask_leader)
         around = Surroundings(runtime, config.node, store, self._pool, batcher.commit, batcher.add)
         keys = KeyRing(config.key, self.cluster)
-        gets = Gets(runtime.reactor, store, self._report_corrupt)
+        gets = Gets(runtime.reactor, store)
         service = self.service = ChunkService(around, keys, self.clock, gets)
         worker = Worker(runtime, config.node, store, self._pool, keys, self.clock, lambda: standing.number)
         jobs = self._jobs = Jobs(worker.perform, config.copies, self._kick)
         who = Self(config.node, config.advertise, folder.incarnation, runtime.entropy(16), config.rack)
         standing = Standing(runtime, who, store, jobs, self.clock, lambda: service.streams)
+        store.doubts.on_damage = partial(self._report_damage, standing)
         self._factory = ServerFactory(runtime, identity, service, self.cluster_time_ms)
         await self._listen(self._factory)
         for address in config.meta:
@@ -199,12 +201,16 @@ class ChunkServer(Service):
         for reporter in self._reporters:
             reporter.kick()
 
-    def _report_corrupt(self, ref: ChunkRef) -> None:
+    def _report_damage(self, standing: Standing, damage: Damage) -> None:
         """Metadata had better know at once; if this word is lost, the next inventory tells."""
-        report = ReportCorrupt(ref.file_id, ref.index, ref.generation, self.config.node)
-        self._last_report = self._ask_leader(report).addErrback(
-            lambda failure: _log.info("a corrupt replica was not reported: {error}", error=failure.value)
-        )
+        self._kick()
+        if standing.number:
+            held = damage.replica
+            incarnation, where = standing.who.incarnation, (held.file_id, held.index, held.generation)
+            report = ReportDamage(standing.number, incarnation, *where, held.number, damage.kind, damage.offset)
+            self._last_report = self._ask_leader(report).addErrback(
+                lambda failure: _log.info("a damaged replica was not reported: {error}", error=failure.value)
+            )
 
     # ---- stop -------------------------------------------------------------------------------------
 

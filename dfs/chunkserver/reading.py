@@ -5,12 +5,15 @@ Everything here blocks and runs on a thread, one call at a time a reader.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from typing import Protocol
 
 from dfs.chunkserver import footer as footers
+from dfs.chunkserver.errors import CorruptPiece, Unreadable
 from dfs.chunkserver.footer import BadFooter, Footer
 from dfs.chunkserver.layout import Layout
+from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk, IDiskFile
 from dfs.protocol.blocks import piece_crc
 from dfs.protocol.errors import ReplicaCorrupt
@@ -41,10 +44,17 @@ class Digest(Protocol):
 class ChunkReader:
     """One replica, open for reading.  ``footer`` is what the file says of itself, checked against ``ref``."""
 
-    def __init__(self, disk: IDisk, layout: Layout, ref: ChunkRef) -> None:
-        """Raises ReplicaCorrupt, NotFound, DiskError."""
-        self._file = disk.open(layout.path(ref), writable=False)
-        self._path = layout.path(ref)
+    def __init__(self, disk: IDisk, layout: Layout, ref: ChunkRef, path: str = "") -> None:
+        """Raises ReplicaCorrupt, Unreadable, NotFound, DiskError.
+
+        :param path: where the file is, if not in its place.
+        """
+        self._path = path or layout.path(ref)
+        try:
+            self._file = disk.open(self._path, writable=False)
+        except DiskError as error:
+            raise_media_error(error, None)
+            raise
         try:
             self.footer = read_footer(self._file)
             if self.footer.ref != ref or self.footer.cluster != layout.cluster:
@@ -52,6 +62,10 @@ class ChunkReader:
         except BadFooter as error:
             self._file.close()
             raise ReplicaCorrupt(f"the replica's footer is bad: {error}") from error
+        except DiskError as error:
+            self._file.close()
+            raise_media_error(error, None)
+            raise
         except BaseException:
             self._file.close()
             raise
@@ -60,16 +74,17 @@ class ChunkReader:
         """Blocks with the bytes from ``offset`` (a multiple of PIECE) on, cut at the chunk's end; verified,
         and hashed into ``digest``.
 
-        Raises ReplicaCorrupt after a second look at a piece that failed: what a read error of the moment
-        spoiled is not called corrupt.
+        Raises CorruptPiece after a second look at a piece that failed: what a read error of the moment
+        spoiled is not called corrupt.  Raises Unreadable for a media error.
         """
         assert offset % PIECE == 0, offset
         length = min(length, self.footer.length - offset)
-        content = memoryview(self._file.pread(length, offset))
-        if not self._matches(content, offset, length):
-            content = memoryview(self._file.pread(length, offset))
-            if not self._matches(content, offset, length):
-                raise ReplicaCorrupt(f"bytes {offset} to {offset + length} on disk do not match their CRC-32C")
+        content = self._pread(length, offset)
+        if self._first_bad(content, offset, length) is not None:
+            content = self._pread(length, offset)
+            bad = self._first_bad(content, offset, length)
+            if bad is not None:
+                raise CorruptPiece(f"the bytes from {bad} on do not match their CRC-32C", bad)
         if digest is not None:
             digest.update(content)
         crcs = self.footer.crcs
@@ -83,15 +98,41 @@ class ChunkReader:
             for at in range(0, length, BLOCK)
         ]
 
-    def _matches(self, content: memoryview, offset: int, length: int) -> bool:
-        if len(content) != length:
-            return False
-        crcs = self.footer.crcs[offset // PIECE :]
-        return all(piece_crc(content[at : at + PIECE]) == crcs[at // PIECE] for at in range(0, length, PIECE))
+    def _pread(self, length: int, offset: int) -> memoryview:
+        """Raises Unreadable with the piece that the disk does not read, DiskError."""
+        try:
+            return memoryview(self._file.pread(length, offset))
+        except DiskError as error:
+            raise_media_error(error, self._first_unreadable(length, offset))
+            raise
+
+    def _first_unreadable(self, length: int, offset: int) -> int | None:
+        for at in range(offset, offset + length, PIECE):
+            try:
+                self._file.pread(PIECE, at)
+            except DiskError:
+                return at
+        return None
+
+    def _first_bad(self, content: memoryview, offset: int, length: int) -> int | None:
+        """The offset of the first piece that is not what its checksum says."""
+        crcs = self.footer.crcs
+        for at in range(0, length, PIECE):
+            piece = content[at : min(at + PIECE, length)]
+            if len(piece) != min(PIECE, length - at) or piece_crc(piece) != crcs[(offset + at) // PIECE]:
+                return offset + at
+        return None
 
     def close(self) -> None:
         """Idempotent."""
         self._file.close()
+
+
+def raise_media_error(error: DiskError, offset: int | None) -> None:
+    """Raise Unreadable for a media error; any other is the disk's, and proves nothing of the replica."""
+    if error.errno == errno.EIO:
+        where = "" if offset is None else f" at offset {offset}"
+        raise Unreadable(f"the disk does not read the replica{where}: {error.reason}", offset) from error
 
 
 def covering(offset: int, length: int, chunk_length: int) -> tuple[int, int]:
@@ -103,9 +144,10 @@ def covering(offset: int, length: int, chunk_length: int) -> tuple[int, int]:
     return start, max(start, end)
 
 
-def verify(disk: IDisk, layout: Layout, ref: ChunkRef) -> Footer:
-    """Read the whole replica and compare every CRC-32C and the SHA-256.  Raises ReplicaCorrupt, NotFound, DiskError."""
-    reader = ChunkReader(disk, layout, ref)
+def verify(disk: IDisk, layout: Layout, ref: ChunkRef, path: str = "") -> Footer:
+    """Read the whole replica and compare every CRC-32C and the SHA-256.  Raises ReplicaCorrupt, Unreadable, NotFound,
+    DiskError."""
+    reader = ChunkReader(disk, layout, ref, path)
     try:
         digest = hashlib.sha256()
         for offset in range(0, reader.footer.length, READ):

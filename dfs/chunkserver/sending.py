@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from dfs.chunkserver.handles import Reading
 from dfs.chunkserver.reading import READ, Digest
-from dfs.chunkserver.store import Reading
 from dfs.protocol.errors import Cancelled, DFSError
 from dfs.protocol.interfaces import Block, IOutgoingStream
 

@@ -15,22 +15,24 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from dfs.chunkserver import numbers as number_files
 from dfs.chunkserver import quarantine, reading, startup, suspicion
-from dfs.chunkserver.errors import RefusedStart, dfs_error
+from dfs.chunkserver.damage import Doubts
+from dfs.chunkserver.errors import RefusedStart, Unreadable, dfs_error
 from dfs.chunkserver.footer import Footer
+from dfs.chunkserver.handles import Reading, Writing
 from dfs.chunkserver.index import ReplicaIndex
 from dfs.chunkserver.layout import Layout, chunk_folders
+from dfs.chunkserver.locks import RefLocks
 from dfs.chunkserver.numbers import NumberLine
-from dfs.chunkserver.reading import ChunkReader, Digest
+from dfs.chunkserver.reading import ChunkReader
 from dfs.chunkserver.reservation import Numbers
 from dfs.chunkserver.writing import ChunkWriter, WriteRules, remove
 from dfs.disk.errors import DiskError, NotFound, SyncFailed
@@ -68,9 +70,11 @@ class ChunkStore:
         self.failure = ""
         """Why the disk takes no more writes; "" while it does."""
         self.on_failure: Callable[[str], None] = lambda sentence: None
-        self._runtime, self._disk, self._layout, self._node, self._rules = runtime, disk, layout, node, rules
-        self._numbers = Numbers(self.run, disk, layout.numbers, NumberLine(0, 0))
-        self._locks: dict[ChunkRef, tuple[DeferredLock, int]] = {}
+        self.disk, self.layout = disk, layout
+        self._runtime, self._node, self._rules = runtime, node, rules
+        self.numbers = Numbers(self.run, disk, layout.numbers, NumberLine(0, 0))
+        self.locks = RefLocks()
+        self.doubts = Doubts(self, node)
         self._space: Space | None = None
         self._measuring: Deferred[None] | None = None
         self._calls = 0
@@ -81,10 +85,10 @@ class ChunkStore:
     async def open(self) -> OpenReport:
         """Validate every file, make every name durable, and take the numbers up.  Raises DFSError when the disk
         fails, RefusedStart where nobody but an operator can tell what is true."""
-        await self.run(suspicion.check, self._disk, self._layout)
-        await self._sync_folders(self._layout.root, self._layout.quarantine)
+        await self.run(suspicion.check, self.disk, self.layout)
+        await self._sync_folders(self.layout.root, self.layout.quarantine)
         cleaned = set_aside = unreadable = highest = 0
-        for folder in chunk_folders(self._layout.root):
+        for folder in chunk_folders(self.layout.root):
             for found in await self._scan(folder):
                 cleaned += found.cleaned
                 set_aside += len(found.quarantined)
@@ -94,14 +98,14 @@ class ChunkStore:
                 for name, reason in found.quarantined:
                     _log.warn("{name} was set aside: {reason}", name=name, reason=reason)
                 unreadable += self._check_unreadable(found, unreadable)
-        reserved: int | None = await self.run(number_files.read_reserved, self._disk, self._layout.numbers)
+        reserved: int | None = await self.run(number_files.read_reserved, self.disk, self.layout.numbers)
         line = number_files.first_line(reserved, highest)
         if reserved is None:
             _log.warn("the file of numbers is damaged: leaping over every number that was ever given")
-            await self.run(number_files.format_numbers, self._disk, self._layout.numbers, line.reserved)
-            await self.run(self._disk.sync_folder, self._layout.root)
-        self._numbers = Numbers(self.run, self._disk, self._layout.numbers, line)
-        self.quarantined = await self.run(quarantine.count, self._disk, self._layout)
+            await self.run(number_files.format_numbers, self.disk, self.layout.numbers, line.reserved)
+            await self.run(self.disk.sync_folder, self.layout.root)
+        self.numbers = Numbers(self.run, self.disk, self.layout.numbers, line)
+        self.quarantined = await self.run(quarantine.count, self.disk, self.layout)
         return OpenReport(len(self.index), cleaned, set_aside, self.quarantined, unreadable)
 
     async def _scan(self, folder: str) -> list[startup.Scanned]:
@@ -110,9 +114,9 @@ class ChunkStore:
         The process before may have died between a rename and the sync of its folder: the name that we see may be
         in the kernel's memory only, and a retry of its put would be answered from the index (S05, S09).
         """
-        slices = await self.run(startup.list_names, self._disk, folder)
+        slices = await self.run(startup.list_names, self.disk, folder)
         found = [
-            await self.run(startup.scan, self._disk, self._layout, folder, files, self._runtime.entropy)
+            await self.run(startup.scan, self.disk, self.layout, folder, files, self._runtime.entropy)
             for files in slices
         ]
         await self._sync_folders(folder)
@@ -125,7 +129,7 @@ class ChunkStore:
         if before + len(found.unreadable) > startup.MOST_UNREADABLE:
             name, reason = found.unreadable[-1]
             raise RefusedStart(
-                f"the disk of {self._layout.root} cannot read more than {startup.MOST_UNREADABLE} of its files "
+                f"the disk of {self.layout.root} cannot read more than {startup.MOST_UNREADABLE} of its files "
                 f"({name}: {reason}): check the disk and its connection, then start again"
             )
         return len(found.unreadable)
@@ -133,7 +137,7 @@ class ChunkStore:
     async def _sync_folders(self, *folders: str) -> None:
         if self._rules.durable:
             for folder in folders:
-                await self.run(self._disk.sync_folder, folder)
+                await self.run(self.disk.sync_folder, folder)
 
     # ---- threads --------------------------------------------------------------------------------
 
@@ -172,7 +176,7 @@ class ChunkStore:
         try:
             return function(*arguments)
         except SyncFailed:
-            suspicion.leave(self._disk, self._layout)
+            suspicion.leave(self.disk, self.layout)
             raise
 
     def _fail(self, sentence: str) -> None:
@@ -186,35 +190,19 @@ class ChunkStore:
         if self.failure:
             raise DiskFailed(f"{self._node} takes no more writes: its disk failed", nodes=(self._node,))
 
-    @asynccontextmanager
-    async def _alone(self, ref: ChunkRef) -> AsyncIterator[None]:
-        """One publish, delete or quarantine of this generation at a time."""
-        lock, users = self._locks.get(ref, (DeferredLock(), 0))
-        self._locks[ref] = (lock, users + 1)
-        try:
-            await lock.acquire()
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            lock, users = self._locks.pop(ref)
-            if users > 1:
-                self._locks[ref] = (lock, users - 1)
-
     # ---- writing --------------------------------------------------------------------------------
 
     def begin(self, ref: ChunkRef, limit: int, expected: int | None) -> Writing:
         """A new write with a temporary file of its own.  Raises DiskFailed."""
         self.check_writable()
         nonce = self._runtime.entropy(8)
-        return Writing(self, ref, ChunkWriter(self._disk, self._layout, ref, limit, expected, nonce, self._rules))
+        return Writing(self, ref, ChunkWriter(self.disk, self.layout, ref, limit, expected, nonce, self._rules))
 
     async def publish(
         self, ref: ChunkRef, writer: ChunkWriter, blocks: Sequence[Block], length: int, sha256: bytes
     ) -> HeldReplica:
         """Make a write durable, or find that the very same replica is there already."""
-        async with self._alone(ref):
+        async with self.locks.alone(ref):
             self.check_writable()
             there = self.index.get(ref)
             if there is not None:
@@ -222,7 +210,7 @@ class ChunkStore:
                 if there.sha256 != sha256:
                     raise StaleGeneration(f"{self._node} holds other bytes under this generation", nodes=(self._node,))
                 return there
-            number = await self._numbers.take()
+            number = await self.numbers.take()
             try:
                 await self.run(writer.finish, blocks, length, sha256, number)
                 self.check_writable()  # a sync that failed beside ours may have been ours: errors are told once
@@ -230,84 +218,70 @@ class ChunkStore:
                 self.index.add(held)
                 return held
             finally:
-                self._numbers.settle(number)
+                self.numbers.settle(number)
 
     async def delete(self, ref: ChunkRef) -> int:
         """Remove a replica durably; the number of the remove.  A replica that is not there is removed already."""
-        async with self._alone(ref):
+        async with self.locks.alone(ref):
             self.check_writable()
-            number = await self._numbers.take()
+            number = await self.numbers.take()
             there = self.index.get(ref)
             self.index.remove(ref)
             try:
-                await self.run(remove, self._disk, self._layout, ref, self._rules.durable)
+                await self.run(remove, self.disk, self.layout, ref, self._rules.durable)
             except BaseException:
                 if there is not None:
                     self.index.add(there)
                 raise
             finally:
-                self._numbers.settle(number)
+                self.numbers.settle(number)
             return number
 
     # ---- reading --------------------------------------------------------------------------------
 
     async def open_reader(self, ref: ChunkRef) -> Reading:
-        """Raises ReplicaNotFound, ReplicaCorrupt (and sets the replica aside), DiskFailed."""
-        if self.index.get(ref) is None:
-            raise ReplicaNotFound(f"{self._node} does not hold this replica", nodes=(self._node,))
+        """Raises ReplicaNotFound, ReplicaCorrupt and Unreadable (and sets the replica aside), DiskFailed."""
+        self._check_listed(ref)
         try:
-            return Reading(self, ref, await self.run(ChunkReader, self._disk, self._layout, ref))
-        except ReplicaCorrupt as error:
-            if await self.set_aside(ref, str(error)) is None:
+            return Reading(self, ref, await self.run(ChunkReader, self.disk, self.layout, ref))
+        except (ReplicaCorrupt, ReplicaNotFound, Unreadable) as error:
+            if await self.doubt(ref, str(error)) is None:
                 raise
-            return Reading(self, ref, await self.run(ChunkReader, self._disk, self._layout, ref))
+            return Reading(self, ref, await self.run(ChunkReader, self.disk, self.layout, ref))
 
     async def verify(self, ref: ChunkRef) -> Footer:
-        """Re-read the replica whole; a corrupt one is set aside.
-        Raises ReplicaNotFound, ReplicaCorrupt, DiskFailed."""
-        if self.index.get(ref) is None:
-            raise ReplicaNotFound(f"{self._node} does not hold this replica", nodes=(self._node,))
+        """Re-read the replica whole; a bad one is set aside.
+        Raises ReplicaNotFound, ReplicaCorrupt, Unreadable, DiskFailed."""
+        self._check_listed(ref)
         try:
-            footer: Footer = await self.run(reading.verify, self._disk, self._layout, ref)
+            footer: Footer = await self.run(reading.verify, self.disk, self.layout, ref)
             return footer
-        except ReplicaCorrupt as error:
-            good = await self.set_aside(ref, str(error))
+        except (ReplicaCorrupt, ReplicaNotFound, Unreadable) as error:
+            good = await self.doubt(ref, str(error))
             if good is None:
                 raise
             return good
 
-    async def set_aside(self, ref: ChunkRef, why: str) -> Footer | None:
-        """Move a corrupt replica into the quarantine: it is not served, not listed, and kept (S11).
+    def _check_listed(self, ref: ChunkRef) -> None:
+        if self.index.get(ref) is None:
+            raise ReplicaNotFound(f"{self._node} does not hold this replica", nodes=(self._node,))
 
-        First it is read whole once more, through a new descriptor: a replica whose bytes and footer agree stays, and
-        its footer is returned; what a bad cable spoiled is not the disk's.  Raises DiskFailed: no verdict.
-        """
-        async with self._alone(ref):
-            if self.index.get(ref) is None:
-                return None
-            try:
-                footer: Footer = await self.run(reading.verify, self._disk, self._layout, ref)
-                _log.warn("{node} read {ref} wrongly once, and it is whole: {why}", node=self._node, ref=ref, why=why)
-                return footer
-            except (ReplicaCorrupt, ReplicaNotFound) as error:
-                why = f"{why}; then {error}"
-            _log.error("{node} sets a corrupt replica aside: {ref}: {why}", node=self._node, ref=ref, why=why)
-            number = await self._numbers.take()
-            try:
-                self.index.remove(ref)
-                self.quarantined += 1
-                path, nonce = self._layout.path(ref), self._runtime.entropy(8)
-                await self.run(quarantine.set_aside, self._disk, self._layout, path, "corrupt", nonce)
-                return None
-            finally:
-                self._numbers.settle(number)
+    async def doubt(self, ref: ChunkRef, why: str) -> Footer | None:
+        """Somebody read the replica wrongly: see dfs.chunkserver.damage.  Raises DiskFailed."""
+        return await self.doubts.settle(ref, why)
+
+    async def move_aside(self, ref: ChunkRef, reason: str) -> None:
+        """Into the quarantine: kept, not served, not listed.  Whoever asks holds the lock."""
+        path, nonce = self.layout.path(ref), self._runtime.entropy(8)
+        if await self.run(quarantine.set_aside, self.disk, self.layout, path, reason, nonce):
+            self.quarantined += 1
 
     # ---- what metadata asks -----------------------------------------------------------------------
 
     @property
     def number(self) -> int:
         """Every durable add and remove at or below it is in the index."""
-        return self._numbers.as_of
+        return self.numbers.as_of
 
     async def space(self) -> Space:
         """Real space; ``free`` is what writes may use, 0 once the disk failed.
@@ -325,72 +299,7 @@ class ChunkStore:
 
     async def _measure(self) -> None:
         try:
-            self._space = await self.run(self._disk.space, self._layout.root)
+            self._space = await self.run(self.disk.space, self.layout.root)
         except DFSError as error:
             _log.warn("the free space cannot be told: {error}", error=error)
             self._space = self._space or Space(0, 0)
-
-
-class Writing:
-    """One write in progress.  Call one thing at a time and end with :meth:`finish` or :meth:`abort`."""
-
-    def __init__(self, store: ChunkStore, ref: ChunkRef, writer: ChunkWriter) -> None:
-        self._store, self._ref, self._writer = store, ref, writer
-
-    def append(self, blocks: Sequence[Block]) -> Deferred[None]:
-        """Check, hash and write blocks that follow one another."""
-        return self._store.run(self._writer.append, blocks)
-
-    async def finish(self, blocks: Sequence[Block], length: int, sha256: bytes) -> HeldReplica:
-        """Append the last blocks and make the replica durable.  When it returns, it is (S05); after an
-        error nothing of the write is left."""
-        try:
-            return await self._store.publish(self._ref, self._writer, blocks, length, sha256)
-        except Exception:
-            await self.abort()
-            raise
-
-    async def abort(self) -> None:
-        """Remove the temporary file, if there is one."""
-        try:
-            await self._store.run(self._writer.abort)
-        except DiskFailed as error:
-            _log.warn("a temporary file stays until the next start: {error}", error=error)
-
-
-class Reading:
-    """One replica open for reading; one call at a time, then :meth:`close`."""
-
-    def __init__(self, store: ChunkStore, ref: ChunkRef, reader: ChunkReader) -> None:
-        self._store, self._ref, self._reader = store, ref, reader
-        self._busy = self._closed = False
-        self._closing: Deferred[None] | None = None
-
-    @property
-    def footer(self) -> Footer:
-        return self._reader.footer
-
-    async def read(self, offset: int, length: int, digest: Digest | None = None) -> list[Block]:
-        """Verified blocks from a piece's start, hashed into ``digest``.  Raises ReplicaCorrupt after setting the
-        replica aside, DiskFailed."""
-        self._busy = True
-        try:
-            blocks: list[Block] = await self._store.run(self._reader.read, offset, length, digest)
-            return blocks
-        except ReplicaCorrupt as error:
-            if await self._store.set_aside(self._ref, str(error)) is None:
-                raise
-            blocks = await self._store.run(self._reader.read, offset, length, digest)
-            return blocks
-        finally:
-            self._busy = False
-            self._close_if_due()
-
-    def close(self) -> None:
-        """Give the file back, after the read in progress if there is one; idempotent."""
-        self._closed = True
-        self._close_if_due()
-
-    def _close_if_due(self) -> None:
-        if self._closed and not self._busy and self._closing is None:
-            self._closing = self._store.run(self._reader.close)

@@ -11,14 +11,15 @@ from attrs import define
 from dfs.metaserver.placement import NodeView
 from dfs.metaserver.records import NodeRecord, Standing
 from dfs.protocol.limits import MAX_CHUNK_SERVERS
-from dfs.protocol.messages import ChunkServerInfo, Heartbeat
+from dfs.protocol.messages import ChunkServerInfo, Heartbeat, ReportHealth
 from dfs.protocol.values import NodeNumber, NodeState, Target
 
 
 @define
 class ChunkServerEntry:
     """One node number.  ``heard`` is monotonic seconds, None before its first beat to this process; ``promised`` counts
-    the transfers that it was given since, and ``promised_bytes`` what they will take."""
+    the transfers that it was given since, and ``promised_bytes`` what they will take.  ``trouble``: why its disk is
+    to be avoided, "" for nothing."""
 
     record: NodeRecord
     heard: float | None = None
@@ -30,6 +31,10 @@ class ChunkServerEntry:
     streams: int = 0
     promised: int = 0
     promised_bytes: int = 0
+    trouble: str = ""
+    scrubbed: int = 0
+    to_scrub: int = 0
+    quarantined_bytes: int = 0
 
 
 class Roster:
@@ -73,6 +78,13 @@ class Roster:
         entry.total, entry.free, entry.used = beat.total, beat.free, beat.used
         entry.chunks, entry.quarantined, entry.streams = beat.chunks, beat.quarantined, beat.streams
 
+    def health(self, report: ReportHealth) -> None:
+        """It told how its disk does."""
+        entry = self._entries.get(report.node)
+        if entry is not None:
+            entry.trouble, entry.quarantined_bytes = report.trouble, report.quarantined
+            entry.scrubbed, entry.to_scrub = report.scrubbed, report.to_scrub
+
     def promise(self, numbers: tuple[int, ...], length: int) -> None:
         """Transfers of ``length`` bytes were given to them: they count until their next beat tells."""
         for number in numbers:
@@ -107,8 +119,11 @@ class Roster:
         return NodeState.SUSPECT if silent else NodeState.ALIVE
 
     def view(self, number: int, state: NodeState) -> NodeView:
-        """For placement.  A node that never told its space gets nothing."""
+        """For placement.  A node that never told its space gets nothing; one whose disk is in trouble gets no more than
+        a suspect one (S11, S23)."""
         entry = self._entries[number]
+        if entry.trouble and state is NodeState.ALIVE:
+            state = NodeState.SUSPECT
         free = max(0, entry.free - entry.promised_bytes)
         return NodeView(number, entry.record.rack, state, entry.total, free, entry.streams + entry.promised)
 

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from dfs.metaserver import commands
 from dfs.metaserver.answers import Changed
+from dfs.metaserver.damages import Damages, check_speaker
 from dfs.metaserver.files_reading import FilesReading
 from dfs.metaserver.heartbeats import Heartbeats, check_identity
 from dfs.metaserver.leading import LeaderTerm
@@ -48,6 +49,7 @@ class MetaService:
         self._heartbeats: Heartbeats | None = None
         uploading = Uploading(seams, self.leading)
         reading = FilesReading(seams, self.leading)
+        self._damages = Damages(seams)
         self.handlers: dict[type[Any], Handler] = {
             m.CreateUpload: lambda _, request: uploading.create(request),
             m.ResumeUpload: lambda _, request: uploading.resume(request),
@@ -69,6 +71,8 @@ class MetaService:
             m.CommitChunks: self._commit_chunks,
             m.AddReplicas: self._add_replicas,
             m.GetCheckpoints: lambda _, request: self._status.checkpoints(),
+            m.ReportDamage: self._damage,
+            m.ReportHealth: self._health,
         }
 
     # ---- leadership
@@ -115,6 +119,15 @@ class MetaService:
             raise Forbidden(f"{connection.peer.name} speaks for another node's folder")
         term.liveness.spoke(page.node, self.seams.seconds())
         return await term.inventorying.taken(page)
+
+    async def _damage(self, connection: IConnection, report: m.ReportDamage) -> Done:
+        term = self.leading()
+        check_speaker(self.seams, connection.peer, report.node, report.incarnation)
+        return await self._damages.damage(term, report)
+
+    async def _health(self, connection: IConnection, report: m.ReportHealth) -> Done:
+        check_speaker(self.seams, connection.peer, report.node, report.incarnation)
+        return self._damages.health(self.term, report)
 
     async def _commit_chunks(self, _: IConnection, request: m.CommitChunks) -> CommitOutcomes:
         self.leading()

@@ -18,6 +18,7 @@ MAX_TOKEN = 8192
 MAX_JOBS = 1024  # jobs in an answer, results and running jobs in a heartbeat
 MAX_INVENTORY = 8192  # replicas in a page
 MAX_COMMITS = 256
+MAX_RANGES = 1024  # digests of ranges in a comparison of inventories
 MAX_CHUNK_SERVERS = 4096
 MAX_META_MEMBERS = 64
 MAX_ALARMS = 256

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from dfs.protocol import messages as m
 from dfs.protocol import wire_chunks as c
+from dfs.protocol import wire_health as h
 from dfs.protocol import wire_members as n
 from dfs.protocol import wire_metadata as w
 from dfs.protocol import wire_moving as v
@@ -74,6 +75,10 @@ TABLE: dict[int, Entry] = {
     0x24: Entry(c.ADD_REPLICAS, CHUNK_SERVERS, CONTROL, (m.CommitOutcomes, m.Done)),
     0x25: Entry(c.HEARTBEAT, CHUNK_SERVERS, CONTROL, (m.HeartbeatAnswer,)),  # 0x21 and 0xa1 before it
     0x30: Entry(n.GET_CHECKPOINTS, META_SERVERS, CONTROL, (m.Checkpoints,)),
+    0x26: Entry(h.REPORT_DAMAGE, CHUNK_SERVERS, CONTROL, (m.Done,)),
+    0x27: Entry(h.REPORT_HEALTH, CHUNK_SERVERS, CONTROL, (m.Done,)),
+    0x28: Entry(h.JUDGE_QUARANTINED, CHUNK_SERVERS, CONTROL, (m.QuarantineJudged,)),
+    0x29: Entry(h.COMPARE_INVENTORY, CHUNK_SERVERS, CONTROL, (m.InventoryDiffers,)),
     0x40: Entry(c.PUT_CHUNK, ANYONE, BULK, (m.ChunkWritten,)),
     0x41: Entry(c.GET_CHUNK, ANYONE, BULK, (m.ChunkHead,)),
     0x42: Entry(c.VERIFY_CHUNK, NODES, CONTROL, (m.Verified,)),
@@ -95,6 +100,8 @@ TABLE: dict[int, Entry] = {
     0xA3: Entry(c.COMMIT_OUTCOMES),
     0xA4: Entry(c.HEARTBEAT_ANSWER),
     0xB0: Entry(n.CHECKPOINTS),
+    0xA5: Entry(h.QUARANTINE_JUDGED),
+    0xA6: Entry(h.INVENTORY_DIFFERS),
     0xC0: Entry(c.CHUNK_WRITTEN),
     0xC1: Entry(c.CHUNK_HEAD),
     0xC2: Entry(c.VERIFIED),

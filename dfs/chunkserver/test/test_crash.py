@@ -139,7 +139,7 @@ class CrashTests(SynchronousTestCase):
             disk.flip_bits(Layout(ROOT, CLUSTER).path(OTHER), 5)
 
         for count in range(1, MOST):
-            store, _, died = self.cut(count, lambda store: store.set_aside(OTHER, "a test"), spoil)
+            store, _, died = self.cut(count, lambda store: store.doubt(OTHER, "a test"), spoil)
             self.assertEqual((store.index.get(OTHER) is not None) + store.quarantined, 1, count)
             if not died:
                 break

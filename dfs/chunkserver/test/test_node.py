@@ -69,7 +69,8 @@ class GetTests(SynchronousTestCase):
             self.cluster.get(1, chunk(1), 0, len(CONTENT))
         self.assertFalse(self.cluster.holds(1, chunk(1)))
         self.cluster.world.run(1.0)
-        self.assertEqual([one.node for one in self.cluster.meta.heard if isinstance(one, m.ReportCorrupt)], ["chunk-1"])
+        reports = [one for one in self.cluster.meta.heard if isinstance(one, m.ReportDamage)]
+        self.assertEqual([(one.node, one.kind, one.offset) for one in reports], [(1, m.DamageKind.CORRUPT, 4 * BLOCK)])
         self.flushLoggedErrors()
 
     def test_verify(self) -> None:

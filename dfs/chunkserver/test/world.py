@@ -74,7 +74,7 @@ class FakeMeta:
             case m.CommitChunks():
                 self.commits += request.commits
                 return succeed(m.CommitOutcomes((self.outcome,) * len(request.commits)))
-            case m.AddReplicas() | m.ReportCorrupt():
+            case m.AddReplicas() | m.ReportDamage() | m.ReportHealth():
                 return succeed(m.Done())
         return fail(UnknownRequest("not here"))
 
