@@ -13,10 +13,12 @@ from dfs.cli import files, status
 from dfs.cli.cluster.commands import ACTIONS
 from dfs.cli.errors import UsageError
 from dfs.cli.finding import meta_addresses, settings_of
+from dfs.cli.fsck import fsck
 from dfs.cli.init import init
 from dfs.cli.options import parse
 from dfs.cli.output import Bar, print_json
 from dfs.cli.running import exit_code_of, run_command
+from dfs.cli.whatif import whatif
 from dfs.client.api import ClientOptions, connect
 from dfs.runtime.options import META, PATIENCE
 from dfs.runtime.real import real_runtime
@@ -52,7 +54,9 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
             return await files.upload(client, options, settings, bar, runtime.threads)
         if options.command == "download":
             return await files.download(client, options, settings, bar, runtime.threads)
-        command = {"list": files.list_files, "delete": files.delete, "stat": files.stat}[options.command]
+        if options.command == "whatif":
+            return await whatif(client, options, settings)
+        command = {"list": files.list_files, "delete": files.delete, "stat": files.stat, "fsck": fsck}[options.command]
         code: int = await command(client, options)
         return code
 

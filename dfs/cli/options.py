@@ -58,6 +58,14 @@ def file_id(text: str) -> int:
     return number
 
 
+def names(text: str) -> list[str]:
+    """Names separated by commas, at least one."""
+    found = [name for name in text.split(",") if name]
+    if not found:
+        raise argparse.ArgumentTypeError("name at least one node")
+    return found
+
+
 def prefix(text: str) -> str:
     """The beginning of a name: UTF-8, no longer than a name."""
     try:
@@ -100,6 +108,7 @@ def build_parser() -> Parser:
         return commands.add_parser(name, help=text, description=text, parents=[shared], aliases=aliases)
 
     _add_files(add)
+    _add_checks(add)
     add("status", "Leader, nodes and their state, space, redundancy debt.")
     init = add("init", "Make the key of a new cluster, for nodes on machines of your own.")
     init.add_argument("--key-file", required=True, metavar="PATH", help="where to write it, readable by its owner only")
@@ -134,6 +143,21 @@ def _add_files(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     which.add_argument("--id", metavar="FILE_ID", type=file_id)
     stat = add("stat", "A file's size, digest, chunks, and where each replica is.")
     stat.add_argument("--name", required=True)
+
+
+def _add_checks(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    check = add("fsck", "Which files are affected by what is missing or bad, and what to do next.")
+    check.add_argument("--prefix", default="", metavar="P", type=prefix, help="only files whose name begins so")
+    check.add_argument("--deep", action="store_true", help="read and verify every replica")
+    check.add_argument("--repair", action="store_true", help="as --deep; have bad replicas set aside and replaced")
+    check.add_argument("--parallel", type=at_least_one, metavar="N", help="replicas read at once (default 4)")
+    loss = add("whatif", "What the loss of nodes would cost; nothing is touched.")
+    what = loss.add_mutually_exclusive_group(required=True)
+    what.add_argument("--lose", metavar="NODE[,NODE...]", type=names, help="their disks never come back")
+    what.add_argument("--lose-rack", metavar="RACK", help="a rack and all below it")
+    what.add_argument("--drain", metavar="NODE[,NODE...]", type=names, help="what emptying them would move")
+    what.add_argument("--survey", action="store_true", help="each single node and each pair")
+    loss.add_argument("--rate", type=size, metavar="SIZE", help="bytes a second that healing moves, for the time")
 
 
 def _add_cluster(cluster: argparse.ArgumentParser) -> None:

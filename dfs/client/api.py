@@ -23,17 +23,20 @@ from typing import Any, BinaryIO
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, DeferredList
 
+from dfs.client.checking import Finding
 from dfs.client.chunklist import chunk_page, find_file
 from dfs.client.concurrency import at_most
 from dfs.client.context import Context
 from dfs.client.download import DownloadResult, FileDownload, download_to_stream
 from dfs.client.errors import BadName, BadRequest
+from dfs.client.fsck import Report, check_files
 from dfs.client.granting import Wish
 from dfs.client.progress import Meter, Observer
 from dfs.client.reading import RemoteFile
 from dfs.client.reporting import Reports
 from dfs.client.session import Session
 from dfs.client.sources import ISource, from_file_object, from_iterator
+from dfs.client.surveying import Part, parts
 from dfs.client.upload import UploadResult, show_digest
 from dfs.client.uploading import upload_path, upload_stream
 from dfs.disk.interfaces import IDisk
@@ -112,7 +115,7 @@ class Client:
         """Reach any metadata node; from it the cluster's id and time are learnt."""
         context = self._context
         try:
-            await context.ask(GetStatus(), Status)
+            await self.status()
         except Exception:
             await self.close()
             raise
@@ -238,6 +241,30 @@ class Client:
             token = page.token
             if not token:
                 return
+
+
+    async def status(self) -> Status:
+        """What the metadata node that answers knows of the cluster."""
+        return await self._context.ask(GetStatus(), Status)
+
+    # ---- looking after it ------------------------------------------------------------------
+
+    def survey(self, prefix: str = "") -> AsyncIterator[Part]:
+        """Every file with where its chunks lie, in parts of bounded size: for whoever judges redundancy."""
+        return parts(self._context, prefix)
+
+    async def check(
+        self,
+        prefix: str,
+        found: Callable[[Finding], None],
+        *,
+        deep: bool = False,
+        repair: bool = False,
+        parallel: int = 4,
+    ) -> Report:
+        """What is wrong with files; see :func:`dfs.client.fsck.check_files`."""
+        check_parallel(parallel)
+        return await check_files(self._context, prefix, found, deep=deep, repair=repair, parallel=parallel)
 
 
 def connect(

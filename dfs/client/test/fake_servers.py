@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from dfs.protocol import messages as m
 from dfs.protocol.blocks import cut_blocks
-from dfs.protocol.errors import Cancelled, DFSError, Disconnected
+from dfs.protocol.errors import Cancelled, DFSError, Disconnected, ReplicaNotFound
 from dfs.protocol.interfaces import Block, IBlockSink, Identity, IIncomingStream, IPut
 from dfs.protocol.values import PIECE, Role
 
@@ -161,6 +161,8 @@ class FakeConnection:
         server.cluster.events.append(f"get {request.index} at {server.name}")
         opened: Deferred[Any] = Deferred(lambda waiting: waiting.errback(Cancelled("the caller gave up")))
         key = (request.file_id, request.index, request.generation)
+        if key not in server.data:
+            return fail(ReplicaNotFound(f"{server.name} has no such replica"))
         data = server.data[key]
         start = request.offset - request.offset % PIECE
         end = request.offset + request.length

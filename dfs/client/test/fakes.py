@@ -6,7 +6,7 @@ Everything that happens is appended to one list, ``events``; faults are scripted
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
 from attrs import Factory, define, evolve
@@ -76,6 +76,8 @@ class FakeMetadata:
         self.silent: set[type] = set()
         self.asked: list[Any] = []
         self.stopped = False
+        self.states: dict[str, NodeState] = {}
+        self.between_pages: Callable[[], None] = lambda: None
         self._cluster = cluster
         self._generation = 0
 
@@ -241,6 +243,38 @@ class FakeMetadata:
         page = left[: request.limit]
         token = page[-1].encode() if len(left) > len(page) else b""
         return m.FilePage(tuple(next(info for info in infos if info.name == name) for name in page), token)
+
+    def _Survey(self, request: m.Survey) -> m.SurveyPage:
+        """Two rows a page, whatever is asked for; after each page ``between_pages`` is called."""
+        after = tuple(int(part) for part in request.after.decode().split()) if request.after else (0, -1)
+        rows = [
+            (file_id, index)
+            for file_id, file in sorted(self.files.items())
+            if file.info is not None
+            for index in sorted(file.chunks) or [0]
+            if (file_id, index) > after
+        ]
+        page: dict[int, list[m.SurveyedChunk]] = {}
+        for file_id, index in rows[:2]:
+            chunks = page.setdefault(file_id, [])
+            stored = self.files[file_id].chunks.get(index)
+            if stored is not None:
+                c = stored.committed
+                numbers = tuple(int(node.rpartition("-")[2]) for node in stored.nodes)
+                chunks.append(m.SurveyedChunk(c.index, c.generation, c.length, c.sha256, numbers))
+        files = tuple(m.SurveyedFile(self._info(file_id), tuple(chunks)) for file_id, chunks in page.items())
+        nodes = tuple(
+            m.SurveyedNode(int(name.rpartition("-")[2]), name, f"{name}:1", self.states.get(name, NodeState.ALIVE), "")
+            for name in self._cluster.servers
+        )
+        answer = m.SurveyPage(files, nodes, b"%d %d" % rows[1] if len(rows) > 2 else b"")
+        self.between_pages()
+        return answer
+
+    def _info(self, file_id: int) -> m.FileInfo:
+        info = self.files[file_id].info
+        assert info is not None
+        return info
 
     def _ReportCorrupt(self, request: m.ReportCorrupt) -> m.Done:
         return m.Done()
