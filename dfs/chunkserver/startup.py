@@ -1,6 +1,7 @@
 """What a start does to each of the 256 folders: clean, validate, set aside.
 
-Everything here blocks; it works in slices so that a thread is never held for long.
+Everything here blocks; it works in slices so that a thread is never held for long, and not in crumbs: most folders of
+a small store are empty.
 Only the tail of each file is read: names, lengths and footers are compared here, the
 bytes when they are read, copied or verified.  What does not hold is moved to the
 quarantine with its reason (S10) and never outranks a good replica elsewhere; a
@@ -16,7 +17,7 @@ operator, and would be the same for every file.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
 
@@ -33,6 +34,9 @@ from dfs.protocol.messages import HeldReplica
 SLICE = 256
 """Files examined by one call."""
 
+FOLDERS = 16
+"""Folders gone through by one call at most."""
+
 MOST_UNREADABLE = 8
 """Files with media errors that a start puts up with; more tell of the disk, and the start is refused."""
 
@@ -48,10 +52,24 @@ class Scanned:
     unreadable: tuple[tuple[str, str], ...]
 
 
-def list_names(disk: IDisk, folder: str) -> list[list[str]]:
-    """The names in a folder, in slices."""
-    listed = disk.list_folder(folder)
-    return [listed[at : at + SLICE] for at in range(0, len(listed), SLICE)]
+NOTHING = Scanned((), 0, (), ())
+
+
+def slices(disk: IDisk, layout: Layout, entropy: Callable[[int], bytes], durable: bool) -> Iterator[Scanned]:
+    """Examine all files; each step is one call's worth.  Once it is at its end every name that it saw is durable,
+    unless ``durable`` is False.
+
+    The process before may have died between a rename and the sync of its folder: the name that we see may be in the
+    kernel's memory only, and a retry of its put would be answered from the index (S05, S09).
+    """
+    for number, folder in enumerate(names.chunk_folders(layout.root), 1):
+        listed = disk.list_folder(folder)
+        for at in range(0, len(listed), SLICE):
+            yield scan(disk, layout, folder, listed[at : at + SLICE], entropy)
+        if durable:
+            disk.sync_folder(folder)
+        if number % FOLDERS == 0:
+            yield NOTHING
 
 
 def scan(disk: IDisk, layout: Layout, folder: str, files: Sequence[str], entropy: Callable[[int], bytes]) -> Scanned:

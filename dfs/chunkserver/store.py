@@ -29,7 +29,7 @@ from dfs.chunkserver.errors import RefusedStart, Unreadable, dfs_error
 from dfs.chunkserver.footer import Footer
 from dfs.chunkserver.handles import Reading, Writing
 from dfs.chunkserver.index import ReplicaIndex
-from dfs.chunkserver.layout import Layout, chunk_folders
+from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.locks import RefLocks
 from dfs.chunkserver.numbers import NumberLine
 from dfs.chunkserver.reading import ChunkReader
@@ -88,16 +88,16 @@ class ChunkStore:
         await self.run(suspicion.check, self.disk, self.layout)
         await self._sync_folders(self.layout.root, self.layout.quarantine)
         cleaned = set_aside = unreadable = highest = 0
-        for folder in chunk_folders(self.layout.root):
-            for found in await self._scan(folder):
-                cleaned += found.cleaned
-                set_aside += len(found.quarantined)
-                for held in found.replicas:
-                    self.index.add(held)
-                    highest = max(highest, held.number)
-                for name, reason in found.quarantined:
-                    _log.warn("{name} was set aside: {reason}", name=name, reason=reason)
-                unreadable += self._check_unreadable(found, unreadable)
+        slices = startup.slices(self.disk, self.layout, self._runtime.entropy, self._rules.durable)
+        while (found := await self.run(next, slices, None)) is not None:
+            cleaned += found.cleaned
+            set_aside += len(found.quarantined)
+            for held in found.replicas:
+                self.index.add(held)
+                highest = max(highest, held.number)
+            for name, reason in found.quarantined:
+                _log.warn("{name} was set aside: {reason}", name=name, reason=reason)
+            unreadable += self._check_unreadable(found, unreadable)
         reserved: int | None = await self.run(number_files.read_reserved, self.disk, self.layout.numbers)
         line = number_files.first_line(reserved, highest)
         if reserved is None:
@@ -107,20 +107,6 @@ class ChunkStore:
         self.numbers = Numbers(self.run, self.disk, self.layout.numbers, line)
         self.quarantined = await self.run(quarantine.count, self.disk, self.layout)
         return OpenReport(len(self.index), cleaned, set_aside, self.quarantined, unreadable)
-
-    async def _scan(self, folder: str) -> list[startup.Scanned]:
-        """What a folder holds, in slices; every name in it is durable when this returns.
-
-        The process before may have died between a rename and the sync of its folder: the name that we see may be
-        in the kernel's memory only, and a retry of its put would be answered from the index (S05, S09).
-        """
-        slices = await self.run(startup.list_names, self.disk, folder)
-        found = [
-            await self.run(startup.scan, self.disk, self.layout, folder, files, self._runtime.entropy)
-            for files in slices
-        ]
-        await self._sync_folders(folder)
-        return found
 
     def _check_unreadable(self, found: startup.Scanned, before: int) -> int:
         """How many files of a slice the disk could not read.  Raises RefusedStart where they become too many."""
