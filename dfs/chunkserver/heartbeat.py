@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dfs.chunkserver.clustertime import ClusterClock
+from dfs.chunkserver.founding import Founding
 from dfs.chunkserver.jobs import Jobs
 from dfs.chunkserver.store import ChunkStore
 from dfs.protocol.errors import Advice, DeadlinePassed, DFSError, Disconnected, NotLeader, UnknownRequest
@@ -85,11 +86,13 @@ class Standing:
         jobs: Jobs,
         clock: ClusterClock,
         streams: Callable[[], int],
+        founding: Founding,
     ) -> None:
         self.number = NodeNumber(0)
         self.interval = FIRST_INTERVAL
         self.runtime, self.who, self.store, self.jobs, self.clock = runtime, who, store, jobs, clock
         self.streams = streams
+        self.founding = founding
 
     async def register(self) -> Register:
         """The registration to send now."""
@@ -251,6 +254,7 @@ class Reporter:
 
     async def _register(self, connection: IConnection) -> None:
         """Register; a node that does not lead may not be able to, and is asked again with the next beat."""
+        self._standing.founding.check(connection)
         try:
             answer = await connection.call(await self._standing.register(), CALL_TIMEOUT)
         except NotLeader:
@@ -262,6 +266,7 @@ class Reporter:
             raise
         if not isinstance(answer, Registered):
             raise Disconnected(f"metadata answered a registration with {type(answer).__name__}")
+        await self._standing.founding.registered(connection)
         self._standing.registered(answer)
         self._registered = True
         self._told = None

@@ -5,6 +5,7 @@
     DATA/identity                                    who this folder belongs to
     DATA/lock                                        held by the one process that uses it
     DATA/numbers                                     the reservation of add and remove numbers
+    DATA/founding                                    which cluster of the key it belongs to
     DATA/sync-failed.<boot>                          left by a failed sync; a start refuses until the next reboot
     DATA/chunks/a/b/<chunk id hex>.<generation>.chunk    a replica; a, b: first two hex digits of the chunk id
     DATA/chunks/a/b/<...>.<generation>.<16 hex>.tmp      a write in progress

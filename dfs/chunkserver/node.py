@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
@@ -24,6 +25,7 @@ from dfs.chunkserver.config import ChunkServerConfig
 from dfs.chunkserver.copying import Worker
 from dfs.chunkserver.damage import Damage
 from dfs.chunkserver.errors import RefusedStart
+from dfs.chunkserver.founding import Founding, read_founding
 from dfs.chunkserver.get import Gets
 from dfs.chunkserver.heartbeat import Reporter, Self, Standing
 from dfs.chunkserver.identity import FolderIdentity, OpenFolder, claim, open_folder
@@ -139,7 +141,9 @@ class ChunkServer(Service):
         """Wire everything up and listen.  Raises RefusedStart when the port is taken."""
         config, runtime, store = self.config, self.runtime, self.store
         assert store is not None
-        identity = Identity(Role.CHUNK, config.node, self.cluster, folder.incarnation, config.key)
+        known = await runtime.threads.run(read_founding, self.disk, config.data)
+        founding = Founding(self.disk, runtime.threads, config.data, known, self._founding_pinned)
+        identity = Identity(Role.CHUNK, config.node, self.cluster, folder.incarnation, config.key, known)
         self._leader = LeaderCaller(runtime, identity, config.meta)
         self._pool = BulkPool(runtime, identity, CONNECTIONS, self.cluster_time_ms)
         batcher = CommitBatcher(self._ask_leader)
@@ -150,7 +154,7 @@ class ChunkServer(Service):
         worker = Worker(runtime, config.node, store, self._pool, keys, self.clock, lambda: standing.number)
         jobs = self._jobs = Jobs(worker.perform, config.copies, self._kick)
         who = Self(config.node, config.advertise, folder.incarnation, runtime.entropy(16), config.rack)
-        standing = Standing(runtime, who, store, jobs, self.clock, lambda: service.streams)
+        standing = Standing(runtime, who, store, jobs, self.clock, lambda: service.streams, founding)
         store.doubts.on_damage = partial(self._report_damage, standing)
         self._factory = ServerFactory(runtime, identity, service, self.cluster_time_ms)
         await self._listen(self._factory)
@@ -171,6 +175,12 @@ class ChunkServer(Service):
             raise RefusedStart(
                 f"{self.config.listen} cannot be listened on ({error.socketError}): is another node running there?"
             ) from error
+
+    def _founding_pinned(self, founding: bytes) -> None:
+        """From here on our Hellos name it."""
+        for speaker in (self._factory, self._leader, self._pool, *self._links):
+            if speaker is not None:
+                speaker.identity = evolve(speaker.identity, founding=founding)
 
     def _turned_away(self, standing: Standing, address: str, error: DFSError) -> None:
         """Turned away by all metadata nodes and never registered: key or addresses are wrong.  Once it served, it is

@@ -32,6 +32,11 @@ class Neighbours:
         """From now on others can be asked."""
         self._connections = ControlConnections(self._runtime, identity, None)
 
+    def introduce(self, identity: Identity) -> None:
+        """What we say of ourselves on connections made from now on."""
+        if self._connections is not None:
+            self._connections.identity = identity
+
     def stop(self) -> Deferred[None] | None:
         """Close all connections; fires when they are closed.  None where there are none."""
         connections, self._connections = self._connections, None

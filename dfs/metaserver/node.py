@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
@@ -25,7 +26,7 @@ from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.machine import MetadataMachine
 from dfs.metaserver.members import Members
 from dfs.metaserver.neighbours import Neighbours
-from dfs.metaserver.pinning import Pinning, members
+from dfs.metaserver.pinning import Pinning, founding_of, members
 from dfs.metaserver.proposing import Proposer
 from dfs.metaserver.raft_transport import RaftTransport
 from dfs.metaserver.reading import Reader
@@ -79,7 +80,7 @@ class MetaServer(Service):
         self._factory: ServerFactory | None = None
         self._service: MetaService | None = None
         self._status: StatusView | None = None
-        self._pinning = Pinning()
+        self._pinning = Pinning(self._founding_learnt)
         self._members = Members(config.peers)
         self._transport = RaftTransport(runtime, config.node, self._members, self._pinning.admits)
         self._neighbours = Neighbours(runtime, self._members, self._pinning.admits)
@@ -112,10 +113,12 @@ class MetaServer(Service):
         raft.watch_leadership(self)
         await raft.start()
         assert raft.identity is not None
+        founding = founding_of(raft.identity.configuration)
         identity = Identity(
-            Role.META, config.node, config.cluster_id, raft.identity.incarnation, config.cluster_key
-        )
-        if not self._pinning.admits(config.node, identity.incarnation):
+            Role.META, config.node, config.cluster_id, raft.identity.incarnation, config.cluster_key,
+            founding or self._pinning.founding,
+        )  # fmt: skip
+        if not (self._pinning.admits(config.node, identity.incarnation) and self._pinning.founded(founding)):
             raise StorageCorrupt(f"{config.folder}/raft was lost or replaced beside the tables that remember another")
         self._factory = server_factory(self._runtime, identity, self._service, self.cluster_time_ms)
         self._port = await serverFromString(self._runtime.reactor, config.listen).listen(self._factory)
@@ -124,6 +127,13 @@ class MetaServer(Service):
         self._neighbours.start(identity)
         _log.info("{node} listens at {listen}", node=config.node, listen=config.listen)
         self.ready.callback(None)
+
+    def _founding_learnt(self, founding: bytes) -> None:
+        """Our Hellos name it from here on."""
+        if self._factory is not None and not self._factory.identity.founding:
+            self._factory.identity = identity = evolve(self._factory.identity, founding=founding)
+            self._transport.introduce(identity)
+            self._neighbours.introduce(identity)
 
     def _open_machine(self) -> MetadataMachine:
         config = self.config

@@ -61,6 +61,12 @@ class RaftTransport:
             if name != self._node:
                 self._link(Purpose.RAFT, name)
 
+    def introduce(self, identity: Identity) -> None:
+        """What we say of ourselves on connections made from now on."""
+        self._identity = identity
+        for link in self._links.values():
+            link.identity = identity
+
     def stop(self) -> None:
         """Close all links; nothing is sent or received after this."""
         self._raft = None

@@ -155,8 +155,9 @@ class Connection(Protocol):
         theirs = established.theirs
         role = theirs.role
         self.peer = PeerInfo(
-            role, theirs.name, theirs.purpose, theirs.incarnation, established.trusted, self._address()
-        )
+            role, theirs.name, theirs.purpose, theirs.incarnation, established.trusted, self._address(),
+            b"" if established.founding == UNKNOWN else established.founding,
+        )  # fmt: skip
         self.cluster = b"" if theirs.cluster == UNKNOWN else theirs.cluster
         self.cluster_time_ms = theirs.cluster_time_ms
         bulk = theirs.purpose is Purpose.BULK

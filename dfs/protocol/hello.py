@@ -35,6 +35,7 @@ Hello body (also of WELCOME), big endian::
       73     8   cluster time, ms, 0: not known
       81     2+n name of the node
        -     2+n in HELLO the node that the listener is taken for, empty: any
+       -    0/16 founding of the cluster, zeros or left out: not known
        -       n what later versions add; ignored, but covered by the proofs
 """
 
@@ -60,6 +61,7 @@ MIN_VERSION = 1
 MAX_VERSION = VERSION
 NONCE_LENGTH = 32
 UNKNOWN = bytes(16)
+FOUNDING_LENGTH = 16
 _VERSIONS = slice(4, 6)
 
 
@@ -101,11 +103,12 @@ _CODEC = Codec(HELLO)
 
 @frozen
 class Established:
-    """What Hello found out."""
+    """What Hello found out.  ``founding`` is the peer's, UNKNOWN where it does not know."""
 
     version: int
     theirs: Hello
     trusted: bool
+    founding: bytes
 
 
 class State(enum.Enum):
@@ -135,6 +138,15 @@ def check_cluster(mine: Hello, theirs: Hello) -> None:
         raise WrongCluster(
             f"{theirs.name or 'the peer'} belongs to cluster {theirs.cluster.hex()}, not to {mine.cluster.hex()}",
             hint="check the addresses; each cluster has its own nodes and folders",
+        )
+
+
+def check_founding(mine: bytes, theirs: bytes, name: str) -> None:
+    """Raises WrongCluster when one key founded two clusters and the two sides belong to different ones (S28)."""
+    if UNKNOWN not in (mine, theirs) and mine != theirs:
+        raise WrongCluster(
+            f"{name or 'the peer'} belongs to a cluster that was founded by other members under the same key",
+            hint="one key is for one cluster: give all founders one --peers, and stop the cluster that is not meant",
         )
 
 
@@ -169,6 +181,8 @@ class Handshake:
     ) -> None:
         self._key = identity.key
         self._dialer = dialer
+        self._my_founding = identity.founding or UNKNOWN
+        self._their_founding = UNKNOWN
         self._mine = Hello(
             MAGIC,
             MIN_VERSION,
@@ -192,7 +206,7 @@ class Handshake:
 
     def start(self) -> bytes:
         """The dialer's first frame."""
-        self._sent = _CODEC.encode(self._mine)
+        self._sent = _CODEC.encode(self._mine) + self._my_founding
         return encode_frame(FrameType.HELLO, 0, 0, self._sent)
 
     def receive(self, frame: Frame) -> bytes:
@@ -214,7 +228,7 @@ class Handshake:
             )
         self._check_purpose()
         # The purpose is the dialer's choice: the answer repeats it.
-        welcome = _CODEC.encode(evolve(self._mine, purpose=self._theirs.purpose, expect=""))
+        welcome = _CODEC.encode(evolve(self._mine, purpose=self._theirs.purpose, expect="")) + self._my_founding
         if self._theirs.keyed:
             self._need_key()
             self._proofs = proofs(self._key, self._theirs.nonce + self._mine.nonce, body, welcome)
@@ -253,10 +267,14 @@ class Handshake:
             raise BadRequest("malformed Hello: it is cut")
         self._version = check_version(*body[_VERSIONS])  # first: what follows may be of a later version
         try:
-            self._theirs, _ = _CODEC.decode_first(body)
+            self._theirs, length = _CODEC.decode_first(body)
         except Malformed as error:
             raise BadRequest(f"malformed Hello: {error}") from None
         check_cluster(self._mine, self._theirs)
+        if length < len(body) < length + FOUNDING_LENGTH:
+            raise BadRequest("malformed Hello: its founding is cut")
+        self._their_founding = body[length : length + FOUNDING_LENGTH] or UNKNOWN
+        check_founding(self._my_founding, self._their_founding, self._theirs.name)
 
     def _check_purpose(self) -> None:
         if self._theirs.purpose in (Purpose.RAFT, Purpose.SNAPSHOT) and self._theirs.role is not Role.META:
@@ -275,7 +293,7 @@ class Handshake:
 
     def _finish(self, trusted: bool) -> None:
         self.state = State.DONE
-        self.established = Established(self._version, self._theirs, trusted)
+        self.established = Established(self._version, self._theirs, trusted, self._their_founding)
 
 
 _STEPS: dict[tuple[bool, State], tuple[FrameType, Callable[[Handshake, bytes], bytes]]] = {

@@ -29,18 +29,21 @@ class PeerInfo:
     incarnation: bytes
     trusted: bool
     address: str  # of the socket, for logs
+    founding: bytes = b""  # of its cluster, b"" where it does not know
 
 
 @frozen
 class Identity:
     """What we say of ourselves in Hello.  ``cluster`` b"" means: not known yet (a client learns it from the
-    first answer).  ``key`` b"" means that we can prove nothing (clients)."""
+    first answer).  ``key`` b"" means that we can prove nothing (clients).  ``founding`` (16 bytes, b"": not
+    known) tells two clusters of one key apart: nodes of different ones refuse one another."""
 
     role: Role
     name: str
     cluster: bytes
     incarnation: bytes
     key: bytes
+    founding: bytes = b""
 
 
 @frozen

@@ -187,7 +187,15 @@ class SimulatedCluster:
         self.chunks[name] = node = SimulatedNode(host, self._chunk_builder(host, rack))
         return node
 
-    def _meta_builder(self, host: SimulatedHost) -> Callable[[Runtime, IDisk, Callable[[str], None]], Program]:
+    def meta_server(self, name: str, change: Callable[[MetaConfig], MetaConfig]) -> SimulatedNode:
+        """A metadata server on a new host, with the cluster's key, set up as ``change`` makes it: neither started nor
+        among ``meta`` yet."""
+        host = self._server(name, read_key_file(next(iter(self.meta.values())).host.disk, KEY_FILE))
+        return SimulatedNode(host, self._meta_builder(host, change))
+
+    def _meta_builder(
+        self, host: SimulatedHost, change: Callable[[MetaConfig], MetaConfig] = lambda config: config
+    ) -> Callable[[Runtime, IDisk, Callable[[str], None]], Program]:
         settings = self.settings
 
         def build(runtime: Runtime, disk: IDisk, on_fatal: Callable[[str], None]) -> Program:
@@ -209,7 +217,7 @@ class SimulatedCluster:
                 segment_length=settings.segment_length,
                 reserve_length=1 << 16,
             )
-            server = MetaServer(config, runtime, disk, on_fatal)
+            server = MetaServer(change(config), runtime, disk, on_fatal)
             server.ready.addErrback(lambda failure: None)  # type: ignore[unused-awaitable]  # told by on_fatal
             return server
 

@@ -2,12 +2,13 @@
 
 - :mod:`~dfs.simulation.scenarios.replicas`: replicas, nodes and repair (S01 to S23);
 - :mod:`~dfs.simulation.scenarios.consensus`: metadata and consensus (S24 to S39);
+- :mod:`~dfs.simulation.scenarios.membership`: who belongs to the metadata cluster (S28, S35);
 - :mod:`~dfs.simulation.scenarios.clients`: clients and strangers (S40 to S48).
 """
 
 from __future__ import annotations
 
-from dfs.simulation.scenarios import clients, collection, consensus, metadata, replicas
+from dfs.simulation.scenarios import clients, collection, consensus, membership, metadata, replicas
 from dfs.simulation.stage import Scenario
 
 ALL: tuple[Scenario, ...] = (
@@ -15,6 +16,7 @@ ALL: tuple[Scenario, ...] = (
     *collection.SCENARIOS,
     *consensus.SCENARIOS,
     *metadata.SCENARIOS,
+    *membership.SCENARIOS,
     *clients.SCENARIOS,
 )
 
