@@ -47,9 +47,15 @@ from dfs.protocol.messages_health import (
     SetAside,
 )
 from dfs.protocol.messages_members import (
+    ChangeMember,
     Checkpoint,
     Checkpoints,
     GetCheckpoints,
+    GetMembers,
+    MemberChange,
+    MemberInfo,
+    Members,
+    TransferLeadership,
 )
 from dfs.protocol.messages_metadata import (
     AbortUpload,
@@ -109,6 +115,12 @@ __all__ = [
     "AllocateChunks",
     "ChangeNode",
     "Checkpoint",
+    "GetMembers",
+    "MemberInfo",
+    "Members",
+    "MemberChange",
+    "ChangeMember",
+    "TransferLeadership",
     "Checkpoints",
     "ChunkCommit",
     "ChunkHead",

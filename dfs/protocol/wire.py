@@ -75,6 +75,9 @@ TABLE: dict[int, Entry] = {
     0x24: Entry(c.ADD_REPLICAS, CHUNK_SERVERS, CONTROL, (m.CommitOutcomes, m.Done)),
     0x25: Entry(c.HEARTBEAT, CHUNK_SERVERS, CONTROL, (m.HeartbeatAnswer,)),  # 0x21 and 0xa1 before it
     0x30: Entry(n.GET_CHECKPOINTS, META_SERVERS, CONTROL, (m.Checkpoints,)),
+    0x31: Entry(n.GET_MEMBERS, ANYONE, CONTROL, (m.Members,)),
+    0x32: Entry(n.CHANGE_MEMBER, ANYONE, CONTROL, (m.Members,)),
+    0x33: Entry(n.TRANSFER_LEADERSHIP, ANYONE, CONTROL, (m.Done,)),
     0x26: Entry(h.REPORT_DAMAGE, CHUNK_SERVERS, CONTROL, (m.Done,)),
     0x27: Entry(h.REPORT_HEALTH, CHUNK_SERVERS, CONTROL, (m.Done,)),
     0x28: Entry(h.JUDGE_QUARANTINED, CHUNK_SERVERS, CONTROL, (m.QuarantineJudged,)),
@@ -100,6 +103,7 @@ TABLE: dict[int, Entry] = {
     0xA3: Entry(c.COMMIT_OUTCOMES),
     0xA4: Entry(c.HEARTBEAT_ANSWER),
     0xB0: Entry(n.CHECKPOINTS),
+    0xB1: Entry(n.MEMBERS),
     0xA5: Entry(h.QUARANTINE_JUDGED),
     0xA6: Entry(h.INVENTORY_DIFFERS),
     0xC0: Entry(c.CHUNK_WRITTEN),
