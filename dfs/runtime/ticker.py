@@ -4,15 +4,15 @@ A bare ``LoopingCall`` stops for good and in silence at the first exception, wai
 a returned Deferred, and runs on whatever clock is global.  A ticker has its
 clock set, logs what its body raises and goes on, and tells the body how
 many ticks went by: after a stall of the process several are due at once and come as one call.
-
-It does without a Deferred for each call: three servers tick sixty times a second for years of virtual time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 _log = Logger()
@@ -20,8 +20,6 @@ _log = Logger()
 
 class Ticker:
     """Calls ``body(ticks)`` every ``interval`` seconds; owned by a Service that starts and stops it.
-
-    Calls are due at whole intervals from the start, so that they do not drift.
 
     :param body: takes the number of intervals since its last call, at least 1; returns nothing.
     :param name: for the log.
@@ -31,48 +29,31 @@ class Ticker:
         self.name = name
         self.interval = interval
         self.errors = 0
-        self._clock = clock
         self._body = body
-        self._call: IDelayedCall | None = None
-        self._origin = 0.0
-        self._passed = 0
-        self.running = False
+        self._loop = LoopingCall.withCount(self._tick)
+        self._loop.clock = clock
+        self._ended: Deferred[LoopingCall | None] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._loop.running
 
     def start(self, now: bool = False) -> None:
         """The first call comes after one interval, or within this call with ``now``.  Fine when running."""
-        if self.running:
-            return
-        self.running = True
-        self._origin = self._clock.seconds()
-        self._passed = 0
-        if now:
-            self._tick(1)
-        self._schedule()
+        if not self._loop.running:
+            self._ended = self._loop.start(self.interval, now=now).addErrback(self._loop_failed)
 
     def stop(self) -> None:
         """No call comes after this.  Fine when stopped."""
-        self.running = False
-        call, self._call = self._call, None
-        if call is not None:
-            call.cancel()
-
-    def _schedule(self) -> None:
-        """Unless the body has stopped it, or has started it anew."""
-        if self.running and self._call is None:
-            due = self._origin + (self._passed + 1) * self.interval
-            self._call = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._came)
-
-    def _came(self) -> None:
-        self._call = None
-        passed = int((self._clock.seconds() - self._origin) / self.interval)
-        ticks = max(1, passed - self._passed)
-        self._passed += ticks
-        self._tick(ticks)
-        self._schedule()
+        if self._loop.running:
+            self._loop.stop()
 
     def _tick(self, ticks: int) -> None:
         try:
-            self._body(ticks)
+            self._body(max(ticks, 1))
         except Exception:  # noqa: BLE001 - that is what a ticker is for
             self.errors += 1
             _log.failure("{name}: a tick failed; the next one comes as planned", name=self.name)
+
+    def _loop_failed(self, failure: object) -> None:
+        _log.critical("{name}: the loop ended: {failure}", name=self.name, failure=failure)

@@ -51,32 +51,6 @@ class TickerTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(self.ticks, [1, 12, 1])
 
-    def test_ticks_do_not_drift(self) -> None:
-        """A call that comes late, or a hair early, moves none of the later ones."""
-        times: list[float] = []
-        ticker = Ticker(self.clock, 1.0, lambda ticks: times.append(self.clock.seconds()))
-        ticker.start()
-        self.clock.advance(1.25)
-        (call,) = self.clock.getDelayedCalls()
-        self.assertEqual(call.getTime(), 2.0)
-        call.reset(0.74)
-        self.clock.advance(0.745)
-        (call,) = self.clock.getDelayedCalls()
-        self.assertEqual(call.getTime(), 3.0)
-        self.assertEqual(times, [1.25, 1.995])
-
-    def test_body_may_start_it_anew(self) -> None:
-        """A body that stops and starts its ticker leaves one call waiting, an interval from then."""
-
-        def body(ticks: int) -> None:
-            ticker.stop()
-            ticker.start()
-
-        ticker = Ticker(self.clock, 1.0, body)
-        ticker.start()
-        self.clock.advance(1.5)
-        self.assertEqual([call.getTime() for call in self.clock.getDelayedCalls()], [2.5])
-
     def test_exceptions_do_not_end_it(self) -> None:
         """What the body raises is logged, and the next tick comes (R60)."""
 
