@@ -12,6 +12,7 @@ import errno
 import posixpath
 import random
 from collections.abc import Iterator
+from functools import lru_cache
 
 from attrs import define
 
@@ -49,8 +50,11 @@ class Tree:
 
     def find(self, path: str) -> Inode | Folder | None:
         """What is at a path; None if nothing is."""
+        return self._walk(split(path))
+
+    def _walk(self, names: tuple[str, ...]) -> Inode | Folder | None:
         place: Inode | Folder | None = self.root
-        for name in split(path):
+        for name in names:
             if not isinstance(place, Folder):
                 return None
             place = place.entries.get(name)
@@ -65,10 +69,13 @@ class Tree:
 
     def parent(self, path: str) -> tuple[Folder, str]:
         """The folder that a path's last name is in, and that name."""
-        folder, name = posixpath.split(posixpath.normpath(path))
-        if not name:
+        names = split(path)
+        if not names:
             raise DiskError(path, "the root has no name", errno.EBUSY)
-        return self.folder(folder), name
+        folder = self._walk(names[:-1])
+        if not isinstance(folder, Folder):
+            raise NotFound(path, "no such folder", errno.ENOENT)
+        return folder, names[-1]
 
     def put(self, path: str, place: Inode | Folder) -> None:
         folder, name = self.parent(path)
@@ -147,8 +154,9 @@ def _set(changes: list[tuple[Folder, str, Inode | Folder | None]], durable: bool
             names[name] = place
 
 
-def split(path: str) -> list[str]:
-    """The names of an absolute path."""
+@lru_cache(maxsize=4096)
+def split(path: str) -> tuple[str, ...]:
+    """The names of an absolute path; the same few are asked for all the time."""
     if not path.startswith("/"):
         raise ValueError(f"{path!r} is not absolute")
-    return [name for name in posixpath.normpath(path).split("/") if name]
+    return tuple(name for name in posixpath.normpath(path).split("/") if name)

@@ -285,11 +285,13 @@ class SimulatedNetwork:
     def _take(self, packet: Packet) -> None:
         """A packet reaches its host."""
         source, target, kind = packet.source, packet.target, packet.kind
-        self._trace(f"{self.clock.now:.9f} {kind} {source.local} {source.remote} {len(packet.content)}")
+        self._trace(f"{self.clock.now:.9f} {kind} {source.label} {len(packet.content)}")
         if kind == "syn":
             self._take_syn(source)
         elif target is None:
             raise AssertionError(f"{kind} without a connection")
+        elif kind == "bytes" and target.state == "connected":
+            target.deliver(packet.content)
         elif kind == "refused":
             target.fail(errno.ECONNREFUSED)
         elif kind == "accepted" and target.state == "connecting":
@@ -302,8 +304,6 @@ class SimulatedNetwork:
             # Its process is gone or has closed: the kernel answers with a reset.
             if kind != "fin" and source.state == "connected":
                 self.send_reset(target, source)
-        elif kind == "bytes":
-            target.deliver(packet.content)
         elif kind == "fin":
             target.deliver_end()
 

@@ -235,7 +235,8 @@ class SimulatedReactor:
         """Bytes came: whoever waits for them reads them in this very event, unless the socket is to get its turn."""
         if not end.turn_scheduled and self.running and end.selectable in self._readers:
             self._do(end.selectable, True)
-            self.poke(end)
+            if end.received_size:
+                self.poke(end)
 
     def _turn(self, end: SimulatedSocket) -> None:
         end.turn_scheduled = False

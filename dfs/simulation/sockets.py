@@ -39,6 +39,7 @@ class SimulatedSocket:
 
     :ivar selectable: the transport that is to be told of readiness.
     :ivar state: ``new``, ``connecting``, ``connected``, ``closed``.
+    :ivar label: both endpoints, for the trace.
     :ivar last_arrival: when the last packet sent arrives: later ones arrive no earlier.
     """
 
@@ -46,7 +47,7 @@ class SimulatedSocket:
         self.network = network
         self.reactor = reactor
         self.local = local
-        self.remote: Endpoint = ("", 0)
+        self._name_remote(("", 0))
         self.peer: SimulatedSocket | None = None
         self.selectable: Any = None
         self.state = "new"
@@ -64,6 +65,10 @@ class SimulatedSocket:
         self._error = 0
         self._options: dict[tuple[int, int], Any] = {}
         network.open(self)
+
+    def _name_remote(self, remote: Endpoint) -> None:
+        self.remote = remote
+        self.label = f"{self.local} {remote}"
 
     # What the transport asks.
 
@@ -98,7 +103,7 @@ class SimulatedSocket:
         if self.state == "connecting":
             return errno.EALREADY
         self.state = "connecting"
-        self.remote = address
+        self._name_remote(address)
         self.network.send(self, address[0], "syn")
         return errno.EINPROGRESS
 
@@ -190,7 +195,7 @@ class SimulatedSocket:
     def establish(self, peer: SimulatedSocket) -> None:
         """The connection stands."""
         self.peer = peer
-        self.remote = peer.local
+        self._name_remote(peer.local)
         self.state = "connected"
         self.reactor.poke(self)
 
