@@ -125,7 +125,8 @@ class RunningMember:
         except Exception:  # noqa: BLE001 - a broken invariant, whatever its class, ends the node
             self.fatal(Failure())
             return
-        self.ask_turn()
+        if self.core.owes:
+            self.ask_turn()
 
     def ask_turn(self) -> None:
         if not self._turn_asked and self.serving:

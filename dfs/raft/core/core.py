@@ -140,6 +140,11 @@ class RaftCore:
         """What is owed since the last one; None where nothing is."""
         return self._guard(readying.take, self._enter())
 
+    @property
+    def owes(self) -> bool:
+        """Whether ``take_ready`` may give something; False is certain, and cheap to ask after each input."""
+        return readying.owes(self._state)
+
     def persisted(self, number: int) -> None:
         """Every Ready up to ``number`` is durable (R22)."""
         self._guard(readying.persisted, self._enter(), number)

@@ -8,8 +8,28 @@ from dfs.raft.core.types import CoreHalted, EntryRead, HardState, Ready, Role, S
 from dfs.raft.messages import Entry
 
 
+def owes(s: State) -> bool:
+    """Whether a Ready may be due; False is certain.  After most ticks and heartbeats it is, and no turn is needed."""
+    log, hard, standing = s.log, s.told_hard, s.told
+    return (
+        s.handed_apply < s.commit
+        or log.handed != log.last_index
+        or log.truncate_from is not None
+        or log.reset_to is not None
+        or hard.term != s.term
+        or hard.vote != s.vote
+        or standing.role is not s.role
+        or standing.term != s.term
+        or standing.leader != s.leader
+        or bool(s.waiting_reads)
+        or _speaks(s)
+    )
+
+
 def take(s: State) -> Ready | None:
     """Everything owed since the last one, or None; that nothing is owed, as after most ticks, is found out cheaply."""
+    if not owes(s):
+        return None
     if s.role is Role.LEADER and reads.wants_round(s):
         replication.heartbeat(s)
     log = s.log
