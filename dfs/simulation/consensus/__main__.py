@@ -1,4 +1,4 @@
-"""``python -m dfs.simulation.consensus --seeds 0..100 [--json] [--story]``: runs of the consensus laboratory.
+"""``python -m dfs.simulation.consensus --seeds 0..100 [--json] [--first] [--story]``: runs of the consensus laboratory.
 
 The exit code is 1 where a run finds a violation; each violation is told with the command that repeats it.
 """
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--seeds", "--seed", type=parse_seeds, default=range(1), help="7 or 0..100")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--first", action="store_true", help="end at the first violation")
     parser.add_argument("--story", action="store_true", help="every event of each run, on stderr")
     options = parser.parse_args(arguments)
     out, err = writer(sys.stdout), writer(sys.stderr)
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = run_seed(seed, err if options.story else None)
         results.append(result)
         violations += _told(result, err if options.json else out)
+        if violations and options.first:
+            break
     total = summary(results, violations)
     out(json.dumps(total) if options.json else closing(total))
     return 1 if violations else 0
