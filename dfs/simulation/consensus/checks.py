@@ -29,12 +29,13 @@ class Watched(Protocol):
     machine: Machine
     saved: Machine
     seen: Seen
+    core: RaftCore | None
 
 
 class Seen:
     """What a member's present life has shown so far."""
 
-    __slots__ = ("commit", "last", "led", "match", "term")
+    __slots__ = ("commit", "heard", "last", "led", "match", "term")
 
     def __init__(self) -> None:
         self.commit = 0
@@ -42,6 +43,7 @@ class Seen:
         self.led = 0
         self.last = 0
         self.match: dict[str, int] = {}
+        self.heard: dict[str, int] = {}
 
 
 class Checker:
@@ -57,6 +59,7 @@ class Checker:
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}  # with the term of the entry before
         self._committed: dict[int, tuple[int, int]] = {}  # index to term, and the term in which it was known first
         self._votes: dict[tuple[str, int], str] = {}
+        self._willing: dict[tuple[str, int], set[str]] = {}  # candidate and term to who granted a pre-vote
         self._durable: dict[str, HardState] = {}
         self._states: dict[int, tuple[int, int, int]] = {}
         self._asked: dict[int, int] = {}
@@ -90,15 +93,25 @@ class Checker:
         hard = member.disk.hard
         if isinstance(message, VoteRequest | VoteReply):
             if message.pre:
+                if isinstance(message, VoteReply) and message.granted:
+                    self._willing.setdefault((to, message.term), {to}).add(member.name)
                 return
             if isinstance(message, VoteRequest):
-                self._voted(member, message.term, member.name)
+                self._campaigns(member, message)
             elif message.granted:
                 self._voted(member, message.term, to)
         if hard.term < message.term:
             raise Violated(f"R01: {member.name} speaks in term {message.term}, its disk has {hard.term}")
         if isinstance(message, AppendReply) and message.accepted and message.index:
             self._acknowledged(member, to, message)
+
+    def _campaigns(self, member: Watched, request: VoteRequest) -> None:
+        """R08: a new term is begun only where a quorum was ready to vote, or a leader handed over."""
+        self._voted(member, request.term, member.name)
+        core = member.core
+        willing = self._willing.get((member.name, request.term), {member.name})
+        if core is not None and not request.transfer and len(willing) < core.configuration.quorum:
+            raise Violated(f"R08: {member.name} campaigns in term {request.term}, {sorted(willing)} were asked")
 
     def _voted(self, member: Watched, term: int, candidate: str) -> None:
         former = self._votes.setdefault((member.name, term), candidate)
@@ -175,7 +188,7 @@ class Checker:
         last = s.log.last_index
         if seen.led != s.term:
             self._elected(member, core)
-            seen.led, seen.match = s.term, {}
+            seen.led, seen.match, seen.heard = s.term, {}, {}
         elif last < seen.last:
             raise Violated(f"leader append-only: {member.name} cut its log from {seen.last} to {last}")
         seen.last = last
@@ -198,8 +211,12 @@ class Checker:
         if former[0] != member.name:
             raise Violated(f"election safety: {former[0]} and {member.name} lead term {term}")
         hard = member.disk.hard
-        if (hard.term, hard.vote) < (term, member.name) and hard.term <= term:
+        if hard.term < term or (hard.term == term and hard.vote != member.name):
             raise Violated(f"R02: {member.name} leads term {term}, its own vote is not durable")
+        others = [name for name in core.configuration.voters if name != member.name]
+        votes = 1 + sum(self._votes.get((name, term)) == member.name for name in others)
+        if votes < core.configuration.quorum:
+            raise Violated(f"R06: {member.name} leads term {term} by {votes} votes")
         index = self.last_committed
         # A leader of an older term, elected by late votes, can do no harm and need not have all.
         while index and self._committed[index][1] >= term:
@@ -241,6 +258,14 @@ class Checker:
             entry = disk.entry(index)
             count += (entry is not None and entry.term == term) or index <= disk.boundary.index
         return count
+
+    def ticked(self, member: Watched, core: RaftCore, now: int, patience: int) -> None:
+        """R10: who leads at ``now`` has heard a quorum within ``patience`` milliseconds."""
+        heard = member.seen.heard
+        voters = core.configuration.voters
+        late = [name for name in voters if heard.setdefault(name, now) < now - patience and name != member.name]
+        if len(voters) - len(late) < core.configuration.quorum:
+            raise Violated(f"R10: {member.name} leads term {core.term}, unheard are {late} for {patience} ms")
 
     # State machines and reads
 

@@ -128,19 +128,25 @@ class Client:
         self._ticket += 1
         members = served.voters()
         target = next((member for member in members if member.name == hint), self._target)
-        if target is None or not target.hears:
+        if target is None or target.core is None:
             target = members[int(served.chance.random() * len(members))]
         self._target = target
         served.agenda.after(200 if self._closing else self._load.patience, self._late, self._ticket)
+        if target.core is not None:
+            target.when_awake(self._reach, (target, self._ticket, self._command))
+
+    def _reach(self, subject: tuple[Member, int, bytes | None]) -> None:
+        """The question has come to a member, maybe long after it was given up."""
+        target, ticket, command = subject
         if not target.hears:
             return
-        if self._command is None:
-            if not target.read(served.reads(), self, self._ticket):
-                self._refused(target.core.leader if target.core is not None else None)
-            return
-        refusal = target.propose(self._command, self, self._ticket)
-        if refusal != "":
-            self._refused(refusal)
+        leader: str | None = ""
+        if command is not None:
+            leader = target.propose(command, self, ticket)
+        elif not target.read(self._served.reads(), self, ticket):
+            leader = target.core.leader if target.core is not None else None
+        if leader != "" and ticket == self._ticket:
+            self._refused(leader)
 
     def _refused(self, leader: str | None) -> None:
         self._history.counts["refused"] += 1

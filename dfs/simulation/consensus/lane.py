@@ -86,17 +86,14 @@ class Lane:
         for item in batch:
             self._write(item)
         member.around.note("synced", member.name, len(batch), member.disk.last_index)
-        self._noticed((life, batch))
+        self._noticed(batch)
 
-    def _noticed(self, subject: tuple[int, list[Item]]) -> None:
+    def _noticed(self, batch: list[Item]) -> None:
         """The loop learns that the disk has a batch."""
-        life, batch = subject
         member = self._member
-        agenda = member.around.agenda
-        if life != member.life:
-            return
+        agenda, life = member.around.agenda, member.life
         if agenda.now < member.paused_until:
-            agenda.after(member.paused_until - agenda.now, self._noticed, subject)
+            member.when_awake(self._noticed, batch)
             return
         if member.fuse and member.burns("synced"):
             return

@@ -8,51 +8,25 @@ the boundary at which it will.
 
 from __future__ import annotations
 
-from random import Random
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from attrs import evolve
 
-from dfs.raft.core import Configuration, HardState, Outgoing, RaftCore, Ready, SnapshotMark
+from dfs.raft.core import Configuration, HardState, Outgoing, RaftCore, Ready, Role, SnapshotMark
 from dfs.raft.messages import Entry, SnapshotPiece, SnapshotReply
-from dfs.simulation.consensus.agenda import TICK, Agenda
-from dfs.simulation.consensus.checks import Checker, Seen
+from dfs.simulation.consensus.agenda import TICK
+from dfs.simulation.consensus.checks import Seen
 from dfs.simulation.consensus.disk import Disk
 from dfs.simulation.consensus.lane import Compaction, Item, Lane
 from dfs.simulation.consensus.machine import Machine
-from dfs.simulation.consensus.network import Network, Packet
-from dfs.simulation.consensus.plan import Plan
+from dfs.simulation.consensus.network import Packet
+from dfs.simulation.consensus.surroundings import Asker, Surroundings
 from dfs.simulation.consensus.transfer import Receiver, Sender
 
 BOUNDARIES = ("ready", "sent", "written", "synced", "told", "applied", "saved", "compacted")
 """Where a process can be made to die: a Ready is taken, its early messages are sent, its sync is under way or
 done, its late messages are sent, entries are applied, the state machine is synced, the log is compacted."""
-
-
-class Asker(Protocol):
-    """Who waits for a proposal or a read; ``ticket`` is whatever it gave with the question."""
-
-    def answered(self, ticket: int, position: int) -> None:
-        """It is done: the position of the command, or the length of the list."""
-
-    def unknown(self, ticket: int) -> None:
-        """Nobody knows what came of it, or it was a read and must be asked again."""
-
-
-class Surroundings(Protocol):
-    """What members share."""
-
-    agenda: Agenda
-    chance: Random
-    plan: Plan
-    network: Network
-    checker: Checker
-
-    def note(self, *what: object) -> None:
-        """One event for the trace."""
-
-    def died(self, name: str) -> None:
-        """A member's process ended."""
 
 
 class Member:
@@ -172,7 +146,15 @@ class Member:
             core.disk_slow(True)
         core.tick()
         self.turn()
-        if self.sender.streams and self.core is core:
+        if self.core is core and core.role is Role.LEADER:
+            self._led(core)
+
+    def _led(self, core: RaftCore) -> None:
+        """The tick of a leader: its transfers, and whether it is still heard."""
+        now, time_out = self.around.agenda.now, self.plan.config.election_ticks * self.period
+        if now > self.paused_until + 2 * time_out:
+            self.around.checker.ticked(self, core, now, time_out + 2 * self.period)
+        if self.sender.streams:
             self.sender.tick()
 
     # Inputs
@@ -184,14 +166,21 @@ class Member:
             return
         agenda = self.around.agenda
         if agenda.now < self.paused_until:
-            agenda.after(self.paused_until - agenda.now, self._late, (self.life, packet))
+            self.when_awake(self.arrive, packet)
             return
+        self.seen.heard[packet[0]] = agenda.now
         core.step(packet[0], packet[2])
         self.turn()
 
-    def _late(self, subject: tuple[int, Packet]) -> None:
-        if subject[0] == self.life:
-            self.arrive(subject[1])
+    def when_awake(self, act: Callable[[Any], None], subject: Any) -> None:
+        """What comes while it stands still is taken when it goes on, by the same process."""
+        agenda = self.around.agenda
+        agenda.after(max(self.paused_until - agenda.now, 0), self._awake, (self.life, act, subject))
+
+    def _awake(self, subject: tuple[int, Callable[[Any], None], Any]) -> None:
+        life, act, what = subject
+        if life == self.life:
+            act(what)
 
     def do(self, action: str, *arguments: Any) -> None:
         """Any other input of the core, if the process hears it."""

@@ -1,0 +1,93 @@
+"""Hunt each planted bug of the consensus core blind: which layer finds it, and after how many seeds.
+
+    python tools/hunt.py [--only NAME] [--seeds 2000]
+
+`tools/planted.py` proves that the test named by a patch goes red.  This tells more: every layer that tries the core is
+let loose on the patched copy, whether or not it is the one named.  It prints the table of doc/testing.md; the exit
+code is 1 where a bug is found by none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from planted import Plant, copy_tree, read_plant
+from trials import BUILD, ROOT, execute, run_tests
+
+TIMEOUT = 600.0  # seconds, one layer
+KINDS = ("core-*.patch", "consensus-*.patch")
+
+
+def by_test(name: str) -> Callable[[Path, int], str]:
+    """A layer that is a module of tests."""
+
+    def search(tree: Path, seeds: int) -> str:
+        outcomes = run_tests(f"hunt-{tree.name}-{name}", [name], TIMEOUT, tree)
+        return "yes" if any(line.outcome == "failed" for line in outcomes) else "-"
+
+    return search
+
+
+def by_graphs(tree: Path, seeds: int) -> str:
+    """Every graph of three nodes and the sample of five."""
+    log = BUILD / "hunt" / f"{tree.name}-graphs.txt"
+    status = execute([sys.executable, "-m", "dfs.simulation.consensus.graphs"], log, TIMEOUT, tree)
+    return "-" if status == 0 else "yes"
+
+
+def by_swarm(tree: Path, seeds: int) -> str:
+    """Seeds from 0 on, up to the first violation: how many it took."""
+    command = [sys.executable, "-m", "dfs.simulation.consensus", "--first", "--json", "--seeds", f"0..{seeds - 1}"]
+    done = subprocess.run(command, cwd=tree, env={"PYTHONPATH": str(tree)}, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        return "error"
+    document = json.loads(done.stdout)
+    return f"{document['seeds']} seeds" if document["violations"] else "-"
+
+
+LAYERS: dict[str, Callable[[Path, int], str]] = {
+    "scripts": by_test("dfs.raft.test.test_core_scripts"),
+    "exhaustive": by_test("dfs.raft.test.test_explore"),
+    "random cores": by_test("dfs.raft.test.test_core_random"),
+    "graphs": by_graphs,
+    "swarm": by_swarm,
+}
+
+
+def hunt(plant: Plant, scratch: Path, seeds: int) -> list[str]:
+    """One bug under each layer: what each says."""
+    tree = scratch / plant.name
+    copy_tree(tree, head=False)
+    subprocess.run(["git", "apply", str(plant.path)], cwd=tree, check=True)
+    found = [search(tree, seeds) for search in LAYERS.values()]
+    shutil.rmtree(tree, ignore_errors=True)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Hunt each planted bug of the consensus core by every layer.")
+    parser.add_argument("--only", help="the name of one patch, without .patch")
+    parser.add_argument("--seeds", type=int, default=2000, help="seeds of the swarm at most")
+    options = parser.parse_args()
+    paths = sorted(path for kind in KINDS for path in (ROOT / "planted").glob(kind))
+    missed = 0
+    print(f"| patch | {' | '.join(LAYERS)} |\n|---|{'---|' * len(LAYERS)}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="hunt-") as folder:
+        for path in paths:
+            if options.only not in (None, path.stem):
+                continue
+            found = hunt(read_plant(path), Path(folder), options.seeds)
+            missed += all(word == "-" for word in found)
+            print(f"| {path.stem} | {' | '.join(found)} |", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
