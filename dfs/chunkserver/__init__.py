@@ -4,7 +4,7 @@
   :mod:`~dfs.chunkserver.numbers` (adds and removes are counted), :mod:`~dfs.chunkserver.identity` (whose folder);
 - blocking, on threads: :mod:`~dfs.chunkserver.writing`, :mod:`~dfs.chunkserver.reading`,
   :mod:`~dfs.chunkserver.startup`, :mod:`~dfs.chunkserver.quarantine`;
-- what is read wrongly: :mod:`~dfs.chunkserver.damage`;
+- what is read wrongly: :mod:`~dfs.chunkserver.damage`; what nobody reads: :mod:`~dfs.chunkserver.scrubbing`;
 - :mod:`~dfs.chunkserver.store`: the shell round these, with :mod:`~dfs.chunkserver.index` in memory;
 - streams: :mod:`~dfs.chunkserver.put` (cut-through writes), :mod:`~dfs.chunkserver.child` (one target of one),
   :mod:`~dfs.chunkserver.commit` (the primary's word to metadata), :mod:`~dfs.chunkserver.get`;

@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
-from dfs.runtime.options import DURABILITY, LOG_FORMAT, META, REPAIR_STREAMS
-from dfs.runtime.settings import Setting, resolve
+from dfs.runtime.options import DURABILITY, LOG_FORMAT, META, QUARANTINE, REPAIR_STREAMS, SCRUB_PERIOD
+from dfs.runtime.settings import Setting, Settings, resolve
 
-TABLE: tuple[Setting[Any], ...] = (META, DURABILITY, REPAIR_STREAMS, LOG_FORMAT)
+TABLE: tuple[Setting[Any], ...] = (META, DURABILITY, REPAIR_STREAMS, SCRUB_PERIOD, QUARANTINE, LOG_FORMAT)
 """The shared settings that a chunk server looks at."""
 
 
@@ -18,7 +18,8 @@ TABLE: tuple[Setting[Any], ...] = (META, DURABILITY, REPAIR_STREAMS, LOG_FORMAT)
 class ChunkServerConfig:
     """``data`` is an absolute path; ``listen`` an endpoint string; ``advertise`` the host:port that others use;
     ``meta`` the host:port of the metadata nodes; ``key`` the cluster key, 32 bytes.  ``reserve``: bytes that
-    writes leave free."""
+    writes leave free.  ``scrub_period``: seconds from one reading of every replica to the next, 0 is never;
+    ``quarantine``: seconds that a replica is kept aside before it may be deleted."""
 
     node: str
     data: str
@@ -30,12 +31,12 @@ class ChunkServerConfig:
     durable: bool = True
     copies: int = 2
     reserve: int = 64 << 20
+    scrub_period: float = 14 * 86400.0
+    quarantine: float = 86400.0
 
 
 def shared_settings(
     flags: Mapping[str, str | None], environment: Mapping[str, str], file_text: str, file_name: str
-) -> tuple[tuple[str, ...], bool, int, str]:
-    """(metadata addresses, durable, copies at once, log format).  Raises SettingError with a sentence."""
-    settings = resolve(TABLE, flags, environment, file_text, file_name)
-    addresses = tuple(str(address) for address in settings[META])
-    return addresses, settings[DURABILITY] == "sync", settings[REPAIR_STREAMS], settings[LOG_FORMAT]
+) -> Settings:
+    """The values of TABLE.  Raises SettingError with a sentence."""
+    return resolve(TABLE, flags, environment, file_text, file_name)

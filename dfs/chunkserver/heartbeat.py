@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.founding import Founding
 from dfs.chunkserver.jobs import Jobs
+from dfs.chunkserver.scrubbing import Scrubber
 from dfs.chunkserver.store import ChunkStore
 from dfs.protocol.errors import Advice, DeadlinePassed, DFSError, Disconnected, NotLeader, UnknownRequest
 from dfs.protocol.interfaces import IConnection
@@ -89,6 +90,7 @@ class Standing:
         founding: Founding,
     ) -> None:
         self.number = NodeNumber(0)
+        self.scrubber: Scrubber | None = None
         self.interval = FIRST_INTERVAL
         self.runtime, self.who, self.store, self.jobs, self.clock = runtime, who, store, jobs, clock
         self.streams = streams
@@ -122,14 +124,15 @@ class Standing:
     def health(self) -> ReportHealth:
         """How the disk does."""
         doubts = self.store.doubts
+        done, total = self.scrubber.progress if self.scrubber is not None else (0, 0)
         return ReportHealth(
             self.number,
             self.who.incarnation,
             doubts.trouble,
             doubts.unreadable,
             doubts.rotten,
-            0,
-            0,
+            done,
+            total,
             0,
         )
 

@@ -6,6 +6,7 @@
     DATA/lock                                        held by the one process that uses it
     DATA/numbers                                     the reservation of add and remove numbers
     DATA/founding                                    which cluster of the key it belongs to
+    DATA/scrub                                       how far the scrub has come
     DATA/sync-failed.<boot>                          left by a failed sync; a start refuses until the next reboot
     DATA/chunks/a/b/<chunk id hex>.<generation>.chunk    a replica; a, b: first two hex digits of the chunk id
     DATA/chunks/a/b/<...>.<generation>.<16 hex>.tmp      a write in progress
@@ -47,6 +48,11 @@ class Layout:
     @property
     def numbers(self) -> str:
         return f"{self.root}/numbers"
+
+    @property
+    def scrub(self) -> str:
+        """Where the scrub stands."""
+        return f"{self.root}/scrub"
 
     @property
     def sync_failed(self) -> str:

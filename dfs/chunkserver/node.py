@@ -32,6 +32,7 @@ from dfs.chunkserver.identity import FolderIdentity, OpenFolder, claim, open_fol
 from dfs.chunkserver.jobs import Jobs
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.put import Surroundings
+from dfs.chunkserver.scrubbing import Scrubber
 from dfs.chunkserver.service import ChunkService
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.writing import WriteRules
@@ -85,6 +86,7 @@ class ChunkServer(Service):
         self._leader: LeaderCaller | None = None
         self._pool: BulkPool | None = None
         self._jobs: Jobs | None = None
+        self._scrubber: Scrubber | None = None
         self._links: list[Link] = []
         self._reporters: list[Reporter] = []
         self._starting: Deferred[None] | None = None
@@ -110,6 +112,8 @@ class ChunkServer(Service):
         if self.running:
             for reporter in self._reporters:
                 reporter.start()
+            if self._scrubber is not None:
+                self._scrubber.start()
             self.ready.callback(self)
 
     async def _open(self) -> FolderIdentity:
@@ -155,6 +159,9 @@ class ChunkServer(Service):
         jobs = self._jobs = Jobs(worker.perform, config.copies, self._kick)
         who = Self(config.node, config.advertise, folder.incarnation, runtime.entropy(16), config.rack)
         standing = Standing(runtime, who, store, jobs, self.clock, lambda: service.streams, founding)
+        if config.scrub_period:
+            scrubber = Scrubber(runtime, store, config.scrub_period, lambda: service.streams > 0)
+            self._scrubber = standing.scrubber = scrubber
         store.doubts.on_damage = partial(self._report_damage, standing)
         self._factory = ServerFactory(runtime, identity, service, self.cluster_time_ms)
         await self._listen(self._factory)
@@ -255,6 +262,8 @@ class ChunkServer(Service):
         if self.store is None:
             return True
         try:
+            if self._scrubber is not None:
+                await deadline(Deferred.fromCoroutine(self._scrubber.stop()), DRAIN, self.runtime.reactor, "the scrub")
             await deadline(self.store.idle(), DRAIN, self.runtime.reactor, "the disk's last calls")
         except DeadlineExceeded:
             _log.error("the disk does not end its calls: {data} stays locked", data=self.config.data)

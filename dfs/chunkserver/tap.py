@@ -30,6 +30,7 @@ from dfs.runtime.dial import parse_address
 from dfs.runtime.errors import SettingError
 from dfs.runtime.exiting import end_process
 from dfs.runtime.logging import log_json
+from dfs.runtime.options import DURABILITY, LOG_FORMAT, META, QUARANTINE, REPAIR_STREAMS, SCRUB_PERIOD
 from dfs.runtime.real import real_runtime
 
 MAX_FILE = 1 << 20
@@ -79,7 +80,8 @@ def config_of(options: Any, environment: dict[str, str], disk: IDisk) -> tuple[C
     file_name = options["config"] or ""
     file_text = read_text(disk, os.path.abspath(file_name)) if file_name else ""
     flags = {setting.key: options[setting.flag.removeprefix("--")] for setting in TABLE}
-    meta, durable, copies, log_format = shared_settings(flags, environment, file_text, file_name)
+    settings = shared_settings(flags, environment, file_text, file_name)
+    meta = tuple(str(address) for address in settings[META])
     if not meta:
         raise SettingError("no metadata nodes are named: give --meta host:port,... or set DFS_META")
     advertise = str(parse_address(options["advertise"]))
@@ -87,9 +89,19 @@ def config_of(options: Any, environment: dict[str, str], disk: IDisk) -> tuple[C
     key_file = os.path.abspath(options["key-file"] or environment.get("DFS_KEY_FILE") or beside)
     key = read_key_file(disk, key_file)
     config = ChunkServerConfig(
-        name, data, options["listen"], advertise, meta, key, options["rack"] or "", durable, copies
+        node=name,
+        data=data,
+        listen=options["listen"],
+        advertise=advertise,
+        meta=meta,
+        key=key,
+        rack=options["rack"] or "",
+        durable=settings[DURABILITY] == "sync",
+        copies=settings[REPAIR_STREAMS],
+        scrub_period=settings[SCRUB_PERIOD],
+        quarantine=settings[QUARANTINE],
     )
-    return config, log_format
+    return config, settings[LOG_FORMAT]
 
 
 def read_text(disk: IDisk, path: str) -> str:

@@ -152,6 +152,12 @@ PARALLEL: Setting[int] = Setting(
 REPAIR_STREAMS: Setting[int] = Setting(
     "DFS_REPAIR_STREAMS", count(1, 64), "2", "Repair copies in flight at once on each chunk server."
 )
+SCRUB_PERIOD: Setting[float] = Setting(
+    "DFS_SCRUB_PERIOD",
+    parse_duration,
+    "14d",
+    "How often a chunk server reads and verifies each of its replicas; 0 is never.",
+)
 LOG_FORMAT: Setting[str] = Setting("DFS_LOG_FORMAT", one_of("text", "json"), "text", "Format of the daemons' logs.")
 
 SHARED: tuple[Setting[Any], ...] = (
@@ -170,6 +176,7 @@ SHARED: tuple[Setting[Any], ...] = (
     STORE,
     PARALLEL,
     REPAIR_STREAMS,
+    SCRUB_PERIOD,
     LOG_FORMAT,
 )
 """All of the above, in the order of doc/configuration.md."""

@@ -55,6 +55,8 @@ class ClusterSettings:
     sync_interval: float = 2.0
     segment_length: int = 1 << 20
     reserve: int = 0
+    scrub_period: float = 60.0
+    quarantine: float = 30.0
 
 
 class HostDown(Exception):
@@ -239,6 +241,8 @@ class SimulatedCluster:
                 key=key,
                 rack=rack,
                 reserve=settings.reserve,
+                scrub_period=settings.scrub_period,
+                quarantine=settings.quarantine,
             )
             server = ChunkServer(config, runtime, disk, on_fatal)
             server.ready.addErrback(lambda failure: None)  # type: ignore[unused-awaitable]  # told by on_fatal

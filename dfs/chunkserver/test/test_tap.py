@@ -12,6 +12,7 @@ from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.chunkserver.config import TABLE
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.tap import Options, check_port, check_start, config_of
 from dfs.disk.errors import NotFound
@@ -29,9 +30,8 @@ class OptionsTests(SynchronousTestCase):
         self.folder = os.path.abspath(self.mktemp())
         self.disk.make_folders(self.folder)
         write_key_file(self.disk, f"{self.folder}/cluster.key", KEY)
-        self.flags: dict[str, Any] = dict.fromkeys(
-            ("config", "key-file", "rack", "meta", "durability", "repair-streams", "log-format")
-        )
+        names = ("config", "key-file", "rack", *(setting.flag.removeprefix("--") for setting in TABLE))
+        self.flags: dict[str, Any] = dict.fromkeys(names)
         self.flags |= {
             "data": f"{self.folder}/data",
             "listen": "tcp:7100",

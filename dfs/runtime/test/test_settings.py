@@ -39,6 +39,7 @@ class ResolveTests(SynchronousTestCase):
                 "DFS_STORE": "auto",
                 "DFS_PARALLEL": 4,
                 "DFS_REPAIR_STREAMS": 2,
+                "DFS_SCRUB_PERIOD": 14 * 86400.0,
                 "DFS_LOG_FORMAT": "text",
             },
         )
