@@ -53,6 +53,14 @@ class Changed:
 
 
 @frozen
+class Retired:
+    """Which of the retirements were taken (by place), and the log index that did it."""
+
+    index: int
+    taken: tuple[int, ...]
+
+
+@frozen
 class Collected:
     """``finished``: nothing of the file is left."""
 
@@ -127,6 +135,7 @@ BY_CODE: dict[int, tuple[type[Any], Codec[Any]]] = {
     7: (MemberPinned, Codec(MemberPinned, 1, ("incarnation", ID16))),
     8: (Changed, Codec(Changed, 1, ("count", U16))),
     9: (Collected, Codec(Collected, 1, ("finished", FLAG))),
+    20: (Retired, Codec(Retired, 1, ("index", U64), ("taken", Many(U16, 256)))),
 }
 _CODE_OF = {cls: (code, codec) for code, (cls, codec) in BY_CODE.items()}
 

@@ -19,7 +19,8 @@ from dfs.metaserver.scanning import Key
 
 @define
 class Tally:
-    """Sums of chunks that lack copies: ``single`` ones have one live copy, ``lost`` ones none."""
+    """Sums of chunks that lack copies: ``single`` ones have one live copy, ``lost`` ones none.  What only lies badly
+    lacks nothing."""
 
     chunks: int = 0
     bytes: int = 0
@@ -28,6 +29,8 @@ class Tally:
 
     def count(self, chunk: ChunkCopies, live: int, by: int = 1) -> None:
         """A chunk with ``live`` copies more, or (``by`` = -1) less."""
+        if live >= chunk.wanted:
+            return
         self.chunks += by
         self.bytes += by * chunk.length * max(0, chunk.wanted - live)
         self.single += by * (live == 1)
@@ -38,14 +41,18 @@ class Tally:
 class _Entry:
     chunk: ChunkCopies
     live: int
+    urgency: int
     since: int  # a count of entries, for the order among equals
 
 
-_Queues = dict[int, OrderedDict[Key, None]]  # by number of live copies
+_Queues = dict[int, OrderedDict[Key, None]]  # by urgency
 
 
 class Backlog:
-    """:param most: entries; when it is full, chunks with more copies make way for those with fewer."""
+    """An urgency is that of dfs.metaserver.mover: the smaller, the sooner.
+
+    :param most: entries; when it is full, the less urgent make way for the more urgent.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -58,20 +65,24 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, key: Key, chunk: ChunkCopies, live: int) -> bool:
+    def put(self, key: Key, chunk: ChunkCopies, live: int, urgency: int) -> bool:
         """Let the chunk, which is not here, wait.  False where for want of room it, or another one, does not."""
         has_room = len(self._entries) < self._most
         if not has_room:
-            worst = max(urgency for urgency, queue in self._all.items() if queue)
-            if worst <= live:
+            worst = max(each for each, queue in self._all.items() if queue)
+            if worst <= urgency:
                 return False
             self.drop(next(reversed(self._all[worst])))
         self._count += 1
-        self._entries[key] = _Entry(chunk, live, self._count)
+        self._entries[key] = _Entry(chunk, live, urgency, self._count)
         self.tally.count(chunk, live)
         for queues in self._queues(chunk):
-            queues.setdefault(live, OrderedDict())[key] = None
+            queues.setdefault(urgency, OrderedDict())[key] = None
         return has_room
+
+    def most_urgent(self) -> int | None:
+        """The urgency of what waits and is most urgent; None where nothing waits."""
+        return min((urgency for urgency, queue in self._all.items() if queue), default=None)
 
     def drop(self, key: Key) -> None:
         """It waits no more; idempotent."""
@@ -80,16 +91,17 @@ class Backlog:
             return
         self.tally.count(entry.chunk, entry.live, -1)
         for queues in self._queues(entry.chunk):
-            queue = queues[entry.live]
+            queue = queues[entry.urgency]
             del queue[key]
             if not queue:
-                del queues[entry.live]
+                del queues[entry.urgency]
 
     def _queues(self, chunk: ChunkCopies) -> list[_Queues]:
-        return [self._all, *(self._of_source.setdefault(node, {}) for node in set(chunk.nodes))]
+        holders = dict.fromkeys(chunk.nodes + chunk.retired)
+        return [self._all, *(self._of_source.setdefault(node, {}) for node in holders)]
 
     def candidates(self, sources: Collection[int], each: int) -> list[tuple[Key, ChunkCopies, int]]:
-        """Chunks that one of ``sources`` holds, and their live copies as counted: most urgent first, among equals
+        """Chunks that one of ``sources`` holds, and their urgency as counted: most urgent first, among equals
         the one that waited longest; at most ``each`` of one source."""
         found: dict[Key, _Entry] = {}
         for source in sources:
@@ -98,5 +110,5 @@ class Backlog:
                 keys = chain.from_iterable(queues[urgency] for urgency in sorted(queues))
                 for key in islice(keys, each):
                     found[key] = self._entries[key]
-        ordered = sorted(found.items(), key=lambda item: (item[1].live, item[1].since))
-        return [(key, entry.chunk, entry.live) for key, entry in ordered]
+        ordered = sorted(found.items(), key=lambda item: (item[1].urgency, item[1].since))
+        return [(key, entry.chunk, entry.urgency) for key, entry in ordered]

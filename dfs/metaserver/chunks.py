@@ -97,12 +97,26 @@ def _record(
         former = state.replica(replica.node, item.file_id, item.index)
         if former is not None and former.number >= replica.number:
             continue  # an older add's word, come late
+        if not _may_return(state, item, replica):
+            continue
         state.put_replica(replica.node, item.file_id, item.index, ReplicaRecord(replica.number, item.length))
         if not known:
             nodes = (*nodes, replica.node)
+        state.disturb((replica.node,))
     tried = tuple(node for node in chunk.tried if node not in nodes)
     state.put_chunk(item.file_id, item.index, evolve(chunk, nodes=nodes, tried=tried))
     state.put_short(item.file_id, item.index, len(nodes), replication)
+
+
+def _may_return(state: Transaction, item: ChunkCommit, replica: DurableReplica) -> bool:
+    """A replica that was retired returns under a new number only: the order to give the old one up is on its way."""
+    retired = state.retired(replica.node, item.file_id, item.index)
+    if retired is None:
+        return True
+    if replica.number <= retired.number:
+        return False
+    state.put_retired(replica.node, item.file_id, item.index, None)
+    return True
 
 
 def wanted(state: Transaction, file_id: int) -> int:
@@ -133,12 +147,12 @@ def add(state: Transaction, command: AddReplicas) -> Changed:
 def _note_tried(state: Transaction, item: ChunkCommit, chunk: ChunkRecord) -> None:
     tried = chunk.tried
     for replica in _known(state, item):
-        tried = _with(tried, replica.node) if replica.node not in chunk.nodes else tried
+        tried = tried_with(tried, replica.node) if replica.node not in chunk.nodes else tried
     if tried != chunk.tried:
         state.put_chunk(item.file_id, item.index, evolve(chunk, tried=tried))
 
 
-def _with(tried: tuple[int, ...], node: int) -> tuple[int, ...]:
+def tried_with(tried: tuple[int, ...], node: int) -> tuple[int, ...]:
     """One more node that may hold bytes; at the limit the oldest is forgotten (its bytes stay there, unlisted)."""
     return tried if node in tried else (*tried, node)[-MAX_NODES_OF_A_CHUNK:]
 
@@ -155,7 +169,8 @@ def remove(state: Transaction, command: RemoveReplicas) -> Changed:
         chunk = state.chunk(item.file_id, item.index)
         if chunk is not None and command.node in chunk.nodes:
             nodes = tuple(node for node in chunk.nodes if node != command.node)
-            tried = _with(chunk.tried, command.node)
+            tried = tried_with(chunk.tried, command.node)
             state.put_chunk(item.file_id, item.index, evolve(chunk, nodes=nodes, tried=tried))
             state.put_short(item.file_id, item.index, len(nodes), wanted(state, item.file_id))
+            state.disturb(nodes)
     return Changed(count)

@@ -44,6 +44,7 @@ class Collecting:
             for number in self._seams.roster.numbers()
             if term.repair.is_reachable(number) and term.inventorying.may_delete(number)
         }
+        collector.forget_gone(self._seams.roster.numbers())
         for order in collector.plan(self._seams.seconds(), reachable):
             self._order(order)
         waiting = collector.commands()

@@ -176,6 +176,14 @@ class Collector:
             self._advance(file_id, work)
         return orders
 
+    def forget_gone(self, known: Collection[int]) -> None:
+        """Nodes that are not ``known`` were removed: nobody is there who could be told, nor will be."""
+        for work in self._work.values():
+            gone = [(index, node) for index, node in work.to_order if node not in known]
+            if gone:
+                work.to_order = [each for each in work.to_order if each[1] in known]
+                work.freed += [Freed(index, node) for index, node in gone]
+
     def _order(self, work: _Work, order: Delete, now: float) -> Delete:
         self._next_job += 1
         self._orders[order.job] = (order, now + ORDER_SECONDS)

@@ -23,6 +23,8 @@ from typing import Any
 
 from attrs import frozen
 
+from dfs.metaserver import commands_moving
+from dfs.metaserver.commands_moving import MovingCommand
 from dfs.metaserver.packing import (
     ID16,
     SHA256,
@@ -240,6 +242,7 @@ Command = (
     | CollectGarbage
     | RaiseIncarnation
     | BeginHistory
+    | MovingCommand
 )
 
 operation_fields = Fields(Operation, ("session", ID16), ("sequence", U64), ("floor", U64))
@@ -324,6 +327,7 @@ BY_CODE: dict[int, Codec[Any]] = {
     17: Codec(CollectGarbage, 1, ("file_id", U64), ("freed", Many(freed_fields, MAX_COMMITS))),
     18: Codec(RaiseIncarnation, 1, ("incarnation", U16)),
     19: Codec(BeginHistory, 1, ("incarnation", U16), ("history", U32)),
+    **commands_moving.BY_CODE,
 }
 CODE_OF = {codec.cls: code for code, codec in BY_CODE.items()}
 

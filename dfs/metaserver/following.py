@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries
 from dfs.metaserver.records import NodeRecord, Standing
+from dfs.metaserver.records_moving import LifeRecord
 from dfs.metaserver.transaction import Event, FileEnded, NodeChanged, ShortChunk
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ class Following:
     async def load_nodes(self) -> None:
         """All nodes of the tables; each gets a full time-out from now (S02)."""
         after = 0
-        while page := await self._seams.reader.look(queries.nodes_page, after):
-            for number, record in page:
-                self._recorded(number, record)
+        while page := await self._seams.reader.look(_lives_page, after):
+            for number, record, life in page:
+                self._recorded(number, record, life)
             after = page[-1][0]
 
-    def _recorded(self, number: int, record: NodeRecord) -> None:
-        self._seams.roster.recorded(number, record)
+    def _recorded(self, number: int, record: NodeRecord, life: LifeRecord) -> None:
+        self._seams.roster.recorded(number, record, life)
         self._term.liveness.known(number, record.standing == Standing.DEAD, self._seams.seconds())
 
     async def round(self) -> bool:
@@ -58,7 +59,17 @@ class Following:
             term.leases.ended(event.file_id)
             term.collecting.collector.ended(event.file_id)
         elif isinstance(event, NodeChanged):
-            record = await self._seams.reader.look(queries.node, event.node)
+            record, life = await self._seams.reader.look(_life, event.node)
             if record is not None:
-                self._recorded(event.node, record)
+                self._recorded(event.node, record, life)
                 term.judging.changed(event.node)
+            else:
+                term.forget(event.node)
+
+
+def _life(store: IKeyValueStore, number: int) -> tuple[NodeRecord | None, LifeRecord]:
+    return queries.node(store, number), queries.life(store, number)
+
+
+def _lives_page(store: IKeyValueStore, after: int) -> list[tuple[int, NodeRecord, LifeRecord]]:
+    return [(number, record, queries.life(store, number)) for number, record in queries.nodes_page(store, after)]

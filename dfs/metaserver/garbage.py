@@ -21,7 +21,7 @@ def collect(state: Transaction, command: CollectGarbage) -> Collected:
             raise BadRequest("the file lives; nothing of it is garbage")
         return Collected(True)
     for item in command.freed:
-        _free(state, command.file_id, item.index, item.node)
+        free(state, command.file_id, item.index, item.node)
     if state.has_chunks(command.file_id):
         return Collected(False)
     state.put_garbage(command.file_id, None)
@@ -29,7 +29,9 @@ def collect(state: Transaction, command: CollectGarbage) -> Collected:
     return Collected(True)
 
 
-def _free(state: Transaction, file_id: int, index: int, node: int) -> None:
+def free(state: Transaction, file_id: int, index: int, node: int) -> None:
+    """The node holds nothing of an ended file's chunk any more."""
+    state.put_retired(node, file_id, index, None)
     chunk = state.chunk(file_id, index)
     if chunk is None:
         return

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from dfs.protocol.messages import Placement, Placements, UploadGranted
+from dfs.protocol.messages import Placement, Placements, Removal, UploadGranted
 from dfs.protocol.trust import NOWHERE, KeyRing, Spread
 from dfs.protocol.values import FileId, Generation, Grant, GrantKind
 
@@ -32,6 +32,10 @@ class Granter:
         """Leave for one operation, for an hour of cluster time."""
         expires_ms = self._now_ms() + VALID_MS
         return self._keys.sign(kind, FileId(file_id), index, Generation(generation), expires_ms, evidence, spread)
+
+    def removal(self, removal: Removal) -> Removal:
+        """Leave to take a replica away, for an hour of cluster time."""
+        return self._keys.sign_removal(evolve(removal, expires_ms=self._now_ms() + VALID_MS))
 
     def placements(self, file_id: int, placements: tuple[Placement, ...]) -> tuple[Placement, ...]:
         """With a grant to put wherever there is something to write."""

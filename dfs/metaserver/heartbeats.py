@@ -27,6 +27,8 @@ class Heartbeats:
             JobKind.COPY: term.repair.copied,
             JobKind.DELETE: term.collecting.deleted,
             JobKind.VERIFY: term.repair.verified,
+            JobKind.TRIM: term.trims.trimmed,
+            JobKind.RESTORE: term.repair.copied,
         }
 
     async def beat(self, peer: PeerInfo, beat: Heartbeat) -> HeartbeatAnswer:

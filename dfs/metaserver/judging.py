@@ -55,6 +55,8 @@ class Judging:
             if term.state(number) is not self._states.get(number):
                 self.changed(number)
         for number in term.liveness.newly_dead(self._seams.seconds()):
+            if term.state(number) is NodeState.MAINTENANCE:
+                continue  # its silence was announced
             await self._seams.proposer.propose(NodeDied(number), Changed)
             if not term.active:
                 return False
@@ -69,9 +71,14 @@ class Judging:
             return
         state, former = term.state(number), self._states.get(number)
         self._states[number] = state
-        term.repair.planner.node(self._seams.roster.view(number, state))
+        term.repair.planner.node(term.view(number))
         if former is not None and state is not former:
             _log.info("{node} is {state} now", node=entry.record.name, state=state.name.lower())
         if state is NodeState.DEAD and former is not NodeState.DEAD:
             term.orders.dropped(number)
+            term.trims.trimmer.node_died(number)
             term.repair_duty.nudge()
+
+    def forget(self, number: int) -> None:
+        """It was removed."""
+        self._states.pop(number, None)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from dfs.metaserver import founding, queries
 from dfs.metaserver.answers import Changed
+from dfs.metaserver.caring import Caring
 from dfs.metaserver.clustertime import ClusterClock
 from dfs.metaserver.collecting import Collecting
 from dfs.metaserver.comparing import INTERVAL as COMPARING_INTERVAL
@@ -30,9 +31,13 @@ from dfs.metaserver.leases import LeaseTable
 from dfs.metaserver.liveness import Liveness
 from dfs.metaserver.orders import Orders
 from dfs.metaserver.pinning import Pinning
+from dfs.metaserver.placement import NodeView
+from dfs.metaserver.records_moving import LifeRecord
 from dfs.metaserver.repair import Repair
 from dfs.metaserver.seams import Seams
+from dfs.metaserver.tales import Tales
 from dfs.metaserver.timekeeping import Timekeeping
+from dfs.metaserver.trims import Trims
 from dfs.protocol.errors import DFSError, Unavailable
 from dfs.protocol.messages import Job, JobKind
 from dfs.protocol.values import NodeState
@@ -42,6 +47,7 @@ _log = Logger()
 
 JOB_SHIFT = 32  # a job's number: the term, two bits for its kind, a count
 KIND_SHIFT = 30
+MOST_DOUBLINGS = 4
 LOAD_AGAIN = 0.2  # seconds after a try to load that failed
 
 
@@ -58,21 +64,29 @@ class LeaderTerm:
         self.liveness = Liveness(config.suspect_after, config.dead_after)
         self.leases = LeaseTable(int(config.upload_ttl * 1000), int(config.lease * 1000))
         self.orders = Orders(self._order_expired)
+        self.tales = Tales()
         self.repair = Repair(self)
+        self.trims = Trims(self)
+        self.repair.planner.on_surplus = self.trims.trimmer.offer
         self.collecting = Collecting(self)
         judging_interval = min(0.5, config.dead_after / 10)
         self.judging = Judging(self, judging_interval)
         self.inventorying = Inventorying(self)
         self._following = Following(self)
+        self.caring = Caring(self)
         expiring, timekeeping = Expiring(self), Timekeeping(self)
         clock = seams.runtime.reactor
         self.repair_duty = Duty(clock, "repair", 0.2, self.repair.round)
         self.collecting_duty = Duty(clock, "collecting garbage", 0.5, self.collecting.round)
+        self.trims_duty = Duty(clock, "trimming", 0.5, self.trims.round)
         self._duties = (
             Duty(clock, "following the tables", 0.2, self._following.round),
             Duty(clock, "judging silence", judging_interval, self.judging.round),
             self.repair_duty,
             self.collecting_duty,
+            self.trims_duty,
+            Duty(clock, "looking after nodes", 0.5, self.caring.round),
+            Duty(clock, "telling events", 2.0, lambda: self.tales.round(self)),
             Duty(clock, "expiring uploads", 1.0, expiring.round),
             Duty(clock, "keeping cluster time", 1.0, timekeeping.round),
             Duty(clock, "pinning members", 2.0, lambda: pinning.round(self)),
@@ -146,7 +160,24 @@ class LeaderTerm:
 
     def state(self, number: int) -> NodeState:
         """This leader's opinion of a chunk server."""
-        return self.liveness.state(number, self.seams.seconds())
+        return self.seams.roster.shown(number, self.liveness.state(number, self.seams.seconds()))
+
+    def view(self, number: int) -> NodeView:
+        """A chunk server as placement and the mover see it.  Whoever came back from the dead is settled a while later,
+        twice as long with each time of late."""
+        entry = self.seams.roster.entry(number)
+        life = entry.life if entry is not None else LifeRecord()
+        settle_ms = int(self.seams.config.settle_after * 1000) << min(max(life.returns - 1, 0), MOST_DOUBLINGS)
+        settled = not life.returned_ms or self.now_ms() - life.returned_ms >= settle_ms
+        return self.seams.roster.view(number, self.state(number), settled)
+
+    def forget(self, number: int) -> None:
+        """The node was removed."""
+        self.orders.dropped(number)
+        self.repair.planner.forget(number)
+        self.liveness.forget(number)
+        self.judging.forget(number)
+        self.seams.roster.forget(number)
 
     def states(self) -> dict[int, NodeState]:
         """Of all of them."""
@@ -164,7 +195,10 @@ class LeaderTerm:
     def _order_expired(self, job: Job) -> None:
         handlers: dict[JobKind, Callable[[int], None]] = {
             JobKind.COPY: self.repair.failed,
+            JobKind.RESTORE: self.repair.failed,
             JobKind.DELETE: self.collecting.failed,
+            JobKind.VERIFY: self.trims.failed,
+            JobKind.TRIM: self.trims.failed,
         }
         handler = handlers.get(job.kind)
         if handler is not None:

@@ -59,6 +59,10 @@ class Liveness:
                 node.heard = now
             node.dead = dead
 
+    def forget(self, number: int) -> None:
+        """It was removed."""
+        self._nodes.pop(number, None)
+
     def registered(self, number: int, boot: bytes, now: float) -> None:
         """A process registered (and the command was applied): it counts from now on."""
         node = self._nodes.setdefault(number, _Node(now, False))

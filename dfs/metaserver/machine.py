@@ -23,7 +23,20 @@ from zope.interface import implementer
 
 from dfs.kv.errors import StoreCorrupt
 from dfs.kv.interfaces import Batch, IKeyValueStore
-from dfs.metaserver import chunks, commands, files, founding, garbage, nodes, tables, uploads
+from dfs.metaserver import (
+    chunks,
+    commands,
+    eventlog,
+    files,
+    founding,
+    garbage,
+    nodes,
+    retiring,
+    standing,
+    tables,
+    uploads,
+)
+from dfs.metaserver import commands_moving as moving
 from dfs.metaserver.answers import Changed, encode_answer
 from dfs.metaserver.checkpoints import Checkpoints
 from dfs.metaserver.overlay import Overlay
@@ -65,6 +78,18 @@ RULES: dict[type[Any], Callable[[Transaction, Any], object]] = {
     commands.CollectGarbage: garbage.collect,
     commands.RaiseIncarnation: nodes.raise_incarnation,
     commands.BeginHistory: founding.begin,
+    moving.DrainNode: standing.drain,
+    moving.UndrainNode: standing.undrain,
+    moving.NodeDrained: standing.drained,
+    moving.BeginMaintenance: standing.begin_maintenance,
+    moving.EndMaintenance: standing.end_maintenance,
+    moving.RemoveNode: standing.remove,
+    moving.ForgetReplicas: standing.forget_replicas,
+    moving.ForgetNode: standing.forget,
+    moving.RetireReplicas: retiring.retire,
+    moving.TrimmedReplicas: retiring.trimmed,
+    moving.NoteEvent: eventlog.note_event,
+    moving.SetBalancing: standing.set_balancing,
 }
 
 

@@ -10,9 +10,15 @@ from attrs import evolve
 
 from dfs.metaserver.answers import Changed, MemberPinned, NodeRegistered
 from dfs.metaserver.commands import NodeDied, NodeReturned, PinMember, RaiseIncarnation, RegisterNode
+from dfs.metaserver.eventlog import note
 from dfs.metaserver.records import MemberRecord, NodeRecord, Standing
+from dfs.metaserver.records_moving import Wish
 from dfs.metaserver.transaction import NodeChanged, Transaction
 from dfs.protocol.errors import BadRequest, Forbidden, Unavailable
+from dfs.protocol.messages import EventKind
+
+OF_LATE_MS = 3_600_000
+MOST_RETURNS = 16
 
 
 def register(state: Transaction, command: RegisterNode) -> NodeRegistered:
@@ -32,11 +38,15 @@ def register(state: Transaction, command: RegisterNode) -> NodeRegistered:
             hint=f"start it with --node-id {record.name}, or give {command.name!r} a folder of its own",
         )
     returned = record.standing == Standing.DEAD
-    after = evolve(record, address=command.address, rack=command.rack, standing=int(Standing.ALIVE))
-    if after != record or holder != number:
-        state.put_node(number, evolve(after, since=state.index) if returned else after)
+    after = evolve(record, address=command.address, rack=command.rack)
+    if after != record or holder != number or returned:
+        state.put_node(number, after)
         state.name_node(command.name, number)
         state.tell(NodeChanged(number))
+    if record.rack != command.rack:
+        note(state, EventKind.RELABELLED, number, f"from rack {record.rack!r} to {command.rack!r}")
+    if returned:
+        _return(state, number)
     return NodeRegistered(number, joined=False, returned=returned)
 
 
@@ -67,23 +77,40 @@ def _join(state: Transaction, command: RegisterNode) -> NodeRegistered:
     state.put_node(number, record)
     state.name_node(command.name, number)
     state.pin_node(command.incarnation, number)
+    note(state, EventKind.JOINED, number, f"at {command.address}, rack {command.rack!r}")
     state.tell(NodeChanged(number))
     return NodeRegistered(number, joined=True, returned=False)
 
 
-def _stand(state: Transaction, node: int, standing: Standing) -> Changed:
+def _stand(state: Transaction, node: int, standing: Standing, kind: EventKind) -> Changed:
     record = state.node(node)
     if record is None:
         raise BadRequest(f"there is no node {node}")
     if record.standing == standing:
         return Changed(0)
     state.put_node(node, evolve(record, standing=int(standing), since=state.index))
+    note(state, kind, node)
     state.tell(NodeChanged(node))
     return Changed(1)
 
 
 def died(state: Transaction, command: NodeDied) -> Changed:
-    return _stand(state, command.node, Standing.DEAD)
+    """One whose silence was announced is not dead before its time."""
+    record = state.node(command.node)
+    is_away = record is not None and record.standing == Standing.MAINTENANCE
+    if is_away and state.life(command.node).until_ms > state.head.time_ms:
+        return Changed(0)
+    state.put_care(evolve(state.care(), loss=state.index))
+    return _stand(state, command.node, Standing.DEAD, EventKind.DEAD)
+
+
+def _return(state: Transaction, node: int) -> Changed:
+    """Back from the dead, to what was wished of it.  Whoever comes back often of late is relied on later."""
+    life, now = state.life(node), state.head.time_ms
+    returns = min(life.returns + 1, MOST_RETURNS) if now - life.returned_ms < OF_LATE_MS else 1
+    state.put_life(node, evolve(life, returned_ms=now, returns=returns, until_ms=0))
+    standing = Standing.ALIVE if life.wish == Wish.STAY else Standing.DRAINING
+    return _stand(state, node, standing, EventKind.RETURNED)
 
 
 def returned(state: Transaction, command: NodeReturned) -> Changed:
@@ -91,7 +118,9 @@ def returned(state: Transaction, command: NodeReturned) -> Changed:
     record = state.node(command.node)
     if record is not None and state.node_of_name(record.name) != command.node:
         raise Forbidden(f"the name {record.name!r} belongs to another folder now")
-    return _stand(state, command.node, Standing.ALIVE)
+    if record is not None and record.standing != Standing.DEAD:
+        return Changed(0)
+    return _return(state, command.node)
 
 
 def pin(state: Transaction, command: PinMember) -> MemberPinned:

@@ -15,7 +15,7 @@ from dfs.protocol.messages import Job, JobKind
 
 MAX_WAITING = 1000
 """Orders that wait for one node; more are dropped, as if lost on the way."""
-_PRECEDENCE = {JobKind.COPY: 0, JobKind.VERIFY: 1, JobKind.DELETE: 2}
+_PRECEDENCE = {JobKind.COPY: 0, JobKind.RESTORE: 0, JobKind.VERIFY: 1, JobKind.DELETE: 2, JobKind.TRIM: 2}
 
 
 @frozen

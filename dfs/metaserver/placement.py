@@ -2,8 +2,11 @@
 
 A node is drawn by weight, free space over load, so that chunks spread, empty nodes fill first and nobody is swamped;
 a draw, because leaders that all take the emptiest node fill it in a burst (Mitzenmacher 2001 on stale load).  Then,
-strictly: never two replicas on one node, never a full node, a suspect one only when the alive ones do not suffice, a
-rack that has a replica already only when no other rack has room (S20).
+strictly: never two replicas on one node, never a full node, a suspect one only when the alive ones do not suffice, and
+as far from the other replicas as can be (S20).
+
+Racks are paths, ``dc1/r7``: replicas keep apart at the first level first, then at the next, and so on.  Version 1 knew
+racks as plain names and only whether one was used; version 2 counts how often, at each level.
 
 Weights are integers and the only arithmetic on a draw is one multiplication: the same draws place alike on every
 machine. A version's answers are frozen by test vectors; better rules get a new version.
@@ -12,7 +15,7 @@ machine. A version's answers are frozen by test vectors; better rules get a new 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import accumulate
 from operator import attrgetter
 
@@ -20,15 +23,19 @@ from attrs import field, frozen
 
 from dfs.protocol.values import MAX_CHUNK_SIZE, NodeState
 
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, 2)
+LEVELS = 4  # of a rack's path that count
 RESERVE = 64 << 20  # free bytes that a node keeps for its own needs
+_MOST_KNOWN = 10_000
 _PLACEABLE = (NodeState.ALIVE, NodeState.SUSPECT)
 
 
 @frozen
 class NodeView:
     """A node as the leader sees it now.  ``streams``: transfers that run there or were promised lately.  ``weight``:
-    free space in thousandths, halved by a stream, thirded by two, and so on; at least 1."""
+    free space in thousandths, halved by a stream, thirded by two, and so on; at least 1.  ``settled``: it did not come
+    back from the dead only a moment ago.  ``clients``: transfers of clients there."""
 
     number: int
     rack: str
@@ -37,6 +44,8 @@ class NodeView:
     free: int
     streams: int
     weight: int = field(init=False, eq=False)
+    settled: bool = True
+    clients: int = 0
 
     @weight.default
     def _weigh(self) -> int:
@@ -59,7 +68,7 @@ def place(
     :param racks: racks of replicas that exist already.
     :param need: bytes that must fit.
     """
-    if version != VERSION:
+    if version not in VERSIONS:
         raise ValueError(f"placement version {version} is not known")
     excluded, least = frozenset(exclude), need + RESERVE
     room = [
@@ -67,20 +76,63 @@ def place(
         for node in sorted(nodes, key=attrgetter("number"))
         if node.free >= least and node.state in _PLACEABLE and node.number not in excluded
     ]
-    used = set(racks)
+    best = _best if version == 1 else _farthest
+    used = list(racks)
     chosen: list[int] = []
     while room and len(chosen) < count:
-        node = _draw(_best(room, used), draw)
+        node = _draw(best(room, used), draw)
         room.remove(node)
-        used.add(node.rack)
+        used.append(node.rack)
         chosen.append(node.number)
     return tuple(chosen)
 
 
-def _best(room: list[NodeView], used: set[str]) -> list[NodeView]:
-    """The strict preferences: alive before suspect, then fresh racks."""
+def _best(room: list[NodeView], used: list[str]) -> list[NodeView]:
+    """Version 1: alive before suspect, then fresh racks."""
     alive = [node for node in room if node.state is NodeState.ALIVE] or room
     return [node for node in alive if node.rack not in used] or alive
+
+
+def _farthest(room: list[NodeView], used: list[str]) -> list[NodeView]:
+    """Version 2: alive before suspect, then the least close to the others."""
+    alive = [node for node in room if node.state is NodeState.ALIVE] or room
+    racks = {node.rack: closeness(node.rack, used) for node in alive}
+    least = min(racks.values())
+    return [node for node in alive if racks[node.rack] == least]
+
+
+def closeness(rack: str, others: Sequence[str]) -> tuple[int, ...]:
+    """How many of ``others`` share the rack's path, a number for each level; the first level weighs most."""
+    path = rack.split("/")
+    paths = [other.split("/") for other in others]
+    return tuple(sum(other[:level] == path[:level] for other in paths) for level in range(1, LEVELS + 1))
+
+
+class Racks:
+    """The racks where a replica could go now, to tell whether a chunk could lie better."""
+
+    def __init__(self, nodes: Iterable[NodeView]) -> None:
+        least = MAX_CHUNK_SIZE + RESERVE
+        self._racks = sorted({node.rack for node in nodes if node.state is NodeState.ALIVE and node.free >= least})
+        self._known: dict[tuple[str, ...], bool] = {}
+
+    def has(self, rack: str) -> bool:
+        """Whether the rack has room."""
+        return rack in self._racks
+
+    def could_be_better(self, racks: Sequence[str]) -> bool:
+        """Whether one of the replicas in ``racks`` would be less close to the others in a rack that has room (S20)."""
+        key = tuple(sorted(racks))
+        if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = any(self._better(place, key) for place in range(len(key)))
+        return self._known[key]
+
+    def _better(self, place: int, racks: tuple[str, ...]) -> bool:
+        others = racks[:place] + racks[place + 1 :]
+        now = closeness(racks[place], others)
+        return any(closeness(rack, others) < now for rack in self._racks)
 
 
 def _draw(nodes: list[NodeView], draw: Callable[[], float]) -> NodeView:

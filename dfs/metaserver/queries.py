@@ -29,6 +29,7 @@ from dfs.metaserver.records import (
     replica_codec,
     upload_codec,
 )
+from dfs.metaserver.records_moving import LifeRecord, RetiredRecord, life_codec, retired_codec
 from dfs.metaserver.uploads import check_name
 from dfs.protocol.errors import BadRequest, FileNotFound
 from dfs.protocol.messages import ChunkInfo, ChunkPage, FileInfo, FilePage, Replica
@@ -42,7 +43,7 @@ ROW_BYTES = 160  # of a row besides its names, at most
 @frozen
 class ChunkCopies:
     """A committed chunk of a living file as the planner needs it; ``nodes`` are those recorded, dead ones among
-    them."""
+    them, ``retired`` those that were struck off as surplus and may still have it."""
 
     file_id: int
     index: int
@@ -51,6 +52,7 @@ class ChunkCopies:
     sha256: bytes
     nodes: tuple[int, ...]
     wanted: int
+    retired: tuple[int, ...] = ()
 
 
 def head(store: IKeyValueStore) -> Head | None:
@@ -78,6 +80,22 @@ def chunk(store: IKeyValueStore, file_id: int, index: int) -> ChunkRecord | None
 def node(store: IKeyValueStore, number: int) -> NodeRecord | None:
     raw = store.get(tables.node_key(number))
     return None if raw is None else node_codec.decode(raw)
+
+
+def life(store: IKeyValueStore, number: int) -> LifeRecord:
+    """What a node went through, and what is wished of it."""
+    raw = store.get(tables.life_key(number))
+    return LifeRecord() if raw is None else life_codec.decode(raw)
+
+
+def replica(store: IKeyValueStore, number: int, file_id: int, index: int) -> ReplicaRecord | None:
+    raw = store.get(tables.replica_key(number, file_id, index))
+    return None if raw is None else replica_codec.decode(raw)
+
+
+def retired(store: IKeyValueStore, number: int, file_id: int, index: int) -> RetiredRecord | None:
+    raw = store.get(tables.retired_key(number, file_id, index))
+    return None if raw is None else retired_codec.decode(raw)
 
 
 def garbage(store: IKeyValueStore, file_id: int) -> GarbageRecord | None:
@@ -167,7 +185,7 @@ def _size(replica: Replica) -> int:
 def _replica(store: IKeyValueStore, number: int, states: Mapping[int, NodeState], known: dict[int, Replica]) -> Replica:
     if number not in known:
         record = node(store, number)
-        assert record is not None  # nodes are never removed
+        assert record is not None  # a node goes after the last of its replicas
         state = states.get(number, NodeState.ALIVE)
         if record.standing == Standing.DEAD:
             state = NodeState.DEAD
@@ -207,6 +225,29 @@ def short_page(store: IKeyValueStore, after: bytes = b"", limit: int = MAX_PAGE)
     return [tables.place_of(key) for key, _ in store.scan(start, prefix_end(tables.SHORT), limit)]
 
 
+def all_chunks_page(store: IKeyValueStore, after: bytes = b"", limit: int = MAX_PAGE) -> list[tuple[int, int]]:
+    """(file id, index) of every chunk, above ``after`` (12 bytes, tables.place)."""
+    start = tables.CHUNKS + after + b"\x00" if after else tables.CHUNKS
+    return [tables.place_of(key) for key, _ in store.scan(start, prefix_end(tables.CHUNKS), limit)]
+
+
+def retired_page(
+    store: IKeyValueStore, after: bytes = b"", limit: int = MAX_PAGE
+) -> list[tuple[int, tuple[int, int], RetiredRecord]]:
+    """(node, (file id, index), record) of what was struck off as surplus and is not reported gone, above ``after``
+    (16 bytes, :func:`retired_place`)."""
+    start = tables.RETIRED + after + b"\x00" if after else tables.RETIRED
+    pairs = store.scan(start, prefix_end(tables.RETIRED), limit)
+    return [
+        (int.from_bytes(key[1:5], "big"), tables.place_of(key), retired_codec.decode(value)) for key, value in pairs
+    ]
+
+
+def retired_place(number: int, place: tuple[int, int]) -> bytes:
+    """Where a page of retired replicas goes on."""
+    return tables.retired_key(number, *place)[1:]
+
+
 def replicas_page(
     store: IKeyValueStore, number: int, after: bytes = b"", limit: int = MAX_PAGE
 ) -> list[tuple[int, int, ReplicaRecord]]:
@@ -233,4 +274,5 @@ def copies(store: IKeyValueStore, file_id: int, index: int) -> ChunkCopies | Non
         sha256=record.sha256,
         nodes=record.nodes,
         wanted=owner.replication,
+        retired=tuple(node for node in record.tried if store.get(tables.retired_key(node, file_id, index)) is not None),
     )

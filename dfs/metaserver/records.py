@@ -79,6 +79,9 @@ class Standing(enum.IntEnum):
 
     ALIVE = 1
     DEAD = 3
+    MAINTENANCE = 4
+    DRAINING = 5
+    DRAINED = 6
 
 
 @frozen

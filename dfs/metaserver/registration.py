@@ -137,4 +137,4 @@ class Registration:
 def _is_recorded(record: NodeRecord, request: Register) -> bool:
     """Whether the tables say all that the registration says."""
     same = (record.name, record.address, record.rack) == (request.name, request.address, request.rack)
-    return same and record.standing == Standing.ALIVE
+    return same and record.standing != Standing.DEAD

@@ -7,6 +7,7 @@ sum in the job is metadata's own, never the bytes at hand.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import DeferredLock
@@ -15,13 +16,16 @@ from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import AddReplicas, Lost, RemoveReplicas
+from dfs.metaserver.mover import Need
+from dfs.metaserver.moves import Copy
+from dfs.metaserver.pacing import Pace
 from dfs.metaserver.placement import NodeView
-from dfs.metaserver.planner import JOB_SECONDS, SLOWEST, Copy, Planner
+from dfs.metaserver.planner import JOB_SECONDS, SLOWEST, Planner
 from dfs.metaserver.records import ChunkRecord, ReplicaRecord, replica_codec
 from dfs.metaserver.scanning import answer
 from dfs.metaserver.tables import replica_key
 from dfs.protocol.errors import ReplicaCorrupt, ReplicaNotFound
-from dfs.protocol.messages import ChunkCommit, DurableReplica, Heartbeat, Job, JobKind, JobResult
+from dfs.protocol.messages import ChunkCommit, DurableReplica, EventKind, Heartbeat, Job, JobKind, JobResult
 from dfs.protocol.trust import Spread
 from dfs.protocol.values import FileId, Generation, GrantKind, NodeState
 
@@ -30,6 +34,11 @@ if TYPE_CHECKING:
 
 VERIFY_SECONDS = 300.0
 MAX_VERIFIES = 10_000  # that are asked for and not yet reported
+REASONS: Mapping[int, str] = {
+    Need.LEAVING: "drained",
+    Need.RACK: "too close to others",
+    Need.BALANCE: "balance",
+}
 _DAMAGED = (ReplicaCorrupt.code, ReplicaNotFound.code)
 
 
@@ -41,15 +50,16 @@ class Repair:
         self._seams = term.seams
         random = self._seams.runtime.random
         streams = self._seams.config.repair_streams
-        self.planner = Planner(random.random, term.first_job(JobKind.COPY), streams)
+        config = self._seams.config
+        self.pace = Pace(config.node_move_rate, config.move_rate)
+        self.planner = Planner(random.random, term.first_job(JobKind.COPY), streams, pace=self.pace)
         self._next_verify = term.first_job(JobKind.VERIFY)
         self._turning = DeferredLock()
         self._verifies: dict[tuple[int, int, int, int], float] = {}
 
     def views(self) -> tuple[NodeView, ...]:
         """All nodes as placement sees them."""
-        roster = self._seams.roster
-        return tuple(roster.view(number, self._term.state(number)) for number in roster.numbers())
+        return tuple(self._term.view(number) for number in self._seams.roster.numbers())
 
     # ---- the wheel
 
@@ -80,7 +90,7 @@ class Repair:
             return
         job = Job(
             job=copy.job,
-            kind=JobKind.COPY,
+            kind=JobKind.RESTORE if copy.is_restore else JobKind.COPY,
             file_id=FileId(chunk.file_id),
             index=chunk.index,
             generation=Generation(chunk.generation),
@@ -91,7 +101,8 @@ class Repair:
                 GrantKind.COPY, chunk.file_id, chunk.index, chunk.generation, spread=Spread((target,), 1)
             ),
         )
-        self._seams.roster.promise((copy.target,), chunk.length)
+        if not copy.is_restore:
+            self._seams.roster.promise((copy.target,), chunk.length)
         expires = self._seams.seconds() + JOB_SECONDS + chunk.length / SLOWEST
         self._term.orders.put(copy.source, job, expires)
 
@@ -102,16 +113,23 @@ class Repair:
     # ---- how copies ended
 
     async def copied(self, beat: Heartbeat, result: JobResult) -> None:
-        """A source reports.  Raises DFSError where the outcome could not be recorded: it reports again."""
+        """A source reports on a copy, or a node on a replica that it is to serve again.  Raises DFSError where the
+        outcome could not be recorded: it reports again."""
         if result.code == 0:
             found = await self._seams.reader.look(queries.chunk, result.file_id, result.index)
             if found is not None:  # also of a file that ended: then its node is noted, to delete there too (S15)
                 await self._record(found, result)
-        elif result.code in _DAMAGED and self._term.active:
+        elif result.code in _DAMAGED and self._term.active and result.kind is JobKind.COPY:
             self.verify(beat.node, result.file_id, result.index, result.generation)
         if self._term.active:
-            self.planner.result(result.job, result.code == 0, self._seams.seconds())
+            copy = self.planner.result(result.job, result.code == 0, self._seams.seconds())
+            if copy is not None and result.code == 0:
+                self._tell(copy)
             self._term.repair_duty.nudge()
+
+    def _tell(self, copy: Copy) -> None:
+        kind = EventKind.RESTORED if copy.is_restore else EventKind.COPIED
+        self._term.tales.add(kind, copy.target, copy.chunk.length, REASONS.get(copy.urgency, "lacked copies"))
 
     async def _record(self, chunk: ChunkRecord, result: JobResult) -> None:
         commit = ChunkCommit(
@@ -149,16 +167,18 @@ class Repair:
         self._term.orders.put(node, job, now + VERIFY_SECONDS)
 
     async def verified(self, beat: Heartbeat, result: JobResult) -> None:
-        """A node re-read its replica.  Bad or absent: its record is struck off, and the planner replaces it; but only
-        a record that is no newer than the look, for the word may come late (S06).  The bytes stay where the node put
-        them aside."""
+        """A node re-read its replica, for a hint or for a trim.  Bad or absent: its record is struck off, and the
+        planner replaces it; but only a record that is no newer than the look, for the word may come late (S06).  The
+        bytes stay where the node put them aside."""
         self._verifies.pop((beat.node, result.file_id, result.index, result.generation), None)
+        self._term.trims.verified(result)
         if result.code not in _DAMAGED:
             return
         record = await self._seams.reader.look(_replica, beat.node, result.file_id, result.index)
         if record is not None and record.number <= result.number:
             lost = Lost(result.file_id, result.index, record.number)
             await self._seams.proposer.propose(RemoveReplicas(beat.node, result.number, (lost,)), Changed)
+            self._term.tales.add(EventKind.REPLICA_LOST, beat.node, record.length, "corrupt or missing")
 
     def is_reachable(self, number: int) -> bool:
         """Whether orders to the node make sense."""

@@ -6,10 +6,11 @@ follower has them too, for heartbeats go to every metadata node; so a new leader
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import define, field
 
 from dfs.metaserver.placement import NodeView
 from dfs.metaserver.records import NodeRecord, Standing
+from dfs.metaserver.records_moving import LifeRecord
 from dfs.protocol.limits import MAX_CHUNK_SERVERS
 from dfs.protocol.messages import ChunkServerInfo, Heartbeat, ReportHealth
 from dfs.protocol.values import NodeNumber, NodeState, Target
@@ -22,6 +23,7 @@ class ChunkServerEntry:
     to be avoided, "" for nothing."""
 
     record: NodeRecord
+    life: LifeRecord = field(factory=LifeRecord)
     heard: float | None = None
     total: int = 0
     free: int = 0
@@ -35,6 +37,8 @@ class ChunkServerEntry:
     scrubbed: int = 0
     to_scrub: int = 0
     quarantined_bytes: int = 0
+    clients: int = 0
+    client_rate: int = 0
 
 
 class Roster:
@@ -53,13 +57,19 @@ class Roster:
     def entry(self, number: int) -> ChunkServerEntry | None:
         return self._entries.get(number)
 
-    def recorded(self, number: int, record: NodeRecord) -> None:
+    def recorded(self, number: int, record: NodeRecord, life: LifeRecord | None = None) -> None:
         """The tables have this of it now."""
         entry = self._entries.get(number)
         if entry is not None:
             entry.record = record
         elif len(self._entries) < MAX_CHUNK_SERVERS:
-            self._entries[number] = ChunkServerEntry(record)
+            entry = self._entries[number] = ChunkServerEntry(record)
+        if entry is not None and life is not None:
+            entry.life = life
+
+    def forget(self, number: int) -> None:
+        """The tables have it no more."""
+        self._entries.pop(number, None)
 
     def registered(self, number: int, total: int, free: int, now: float) -> None:
         """It named its space when it registered."""
@@ -77,6 +87,7 @@ class Roster:
         entry.promised = entry.promised_bytes = 0
         entry.total, entry.free, entry.used = beat.total, beat.free, beat.used
         entry.chunks, entry.quarantined, entry.streams = beat.chunks, beat.quarantined, beat.streams
+        entry.clients, entry.client_rate = beat.clients, beat.client_rate
 
     def health(self, report: ReportHealth) -> None:
         """It told how its disk does."""
@@ -116,16 +127,31 @@ class Roster:
         if entry.record.standing == Standing.DEAD:
             return NodeState.DEAD
         silent = entry.heard is None or now - entry.heard >= self._suspect_after
-        return NodeState.SUSPECT if silent else NodeState.ALIVE
+        return self.shown(number, NodeState.SUSPECT if silent else NodeState.ALIVE)
 
-    def view(self, number: int, state: NodeState) -> NodeView:
+    def shown(self, number: int, heard: NodeState) -> NodeState:
+        """The state of a node that is ``heard`` so: what was announced or wished of it counts more than a silence."""
+        entry = self._entries.get(number)
+        if entry is None or heard is NodeState.DEAD or entry.record.standing in (Standing.ALIVE, Standing.DEAD):
+            return heard
+        return NodeState(entry.record.standing)
+
+    def view(self, number: int, state: NodeState, settled: bool = True) -> NodeView:
         """For placement.  A node that never told its space gets nothing; one whose disk is in trouble gets no more than
         a suspect one (S11, S23)."""
         entry = self._entries[number]
         if entry.trouble and state is NodeState.ALIVE:
             state = NodeState.SUSPECT
-        free = max(0, entry.free - entry.promised_bytes)
-        return NodeView(number, entry.record.rack, state, entry.total, free, entry.streams + entry.promised)
+        return NodeView(
+            number=number,
+            rack=entry.record.rack,
+            state=state,
+            total=entry.total,
+            free=max(0, entry.free - entry.promised_bytes),
+            streams=entry.streams + entry.promised,
+            settled=settled,
+            clients=entry.clients,
+        )
 
     def info(self, number: int, state: NodeState) -> ChunkServerInfo:
         """For status."""

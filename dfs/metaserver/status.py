@@ -15,8 +15,8 @@ from dfs.kv.errors import StoreError
 from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries
 from dfs.metaserver.leading import LeaderTerm
+from dfs.metaserver.moves import Debt
 from dfs.metaserver.pinning import Pinning, members
-from dfs.metaserver.planner import Debt
 from dfs.metaserver.records import Head, NodeRecord
 from dfs.metaserver.seams import Seams
 from dfs.protocol.limits import MAX_CHECKPOINTS, MAX_CHUNK_SERVERS

@@ -20,6 +20,10 @@ letter  key after it                    value
 ``S``   session (16)                    the session
 ``A``   session (16), sequence (8)      the remembered answer
 ``T``   active ms (8), session (16)     b"": sessions by last activity, for eviction
+``L``   node (4)                        what the node went through, and what is wished of it
+``Q``   node (4), file id, index        retired: a surplus replica that is struck off and ordered away
+``E``   sequence (8)                    an event
+``O``   (nothing)                       the care: counters of events, what is to be balanced
 ``M``   (nothing)                       the head
 ======  ==============================  ==========================================================
 """
@@ -40,7 +44,10 @@ UPLOADS = b"U"
 NODES = b"D"
 MEMBERS = b"P"
 SHORT = b"H"
+CHUNKS = b"C"
 ACTIVITY = b"T"
+RETIRED = b"Q"
+CARE = b"O"
 
 LAST_PLACE = b"\xff" * 12  # above every (file id, index)
 
@@ -85,6 +92,29 @@ def short_key(file_id: int, index: int) -> bytes:
 
 def node_key(node: int) -> bytes:
     return b"D" + _U32.pack(node)
+
+
+def life_key(node: int) -> bytes:
+    return b"L" + _U32.pack(node)
+
+
+def retired_key(node: int, file_id: int, index: int) -> bytes:
+    return _REPLICA.pack(b"Q", node, file_id, index)
+
+
+def retired_of(node: int) -> bytes:
+    """The prefix of a node's retired replicas; (file id, index) in 12 bytes follows."""
+    return b"Q" + _U32.pack(node)
+
+
+def event_key(sequence: int) -> bytes:
+    return b"E" + _U64.pack(sequence)
+
+
+def sequence_of(key: bytes) -> int:
+    """The sequence in an event's key."""
+    sequence: int = _U64.unpack_from(key, 1)[0]
+    return sequence
 
 
 def node_name_key(name: str) -> bytes:

@@ -23,6 +23,7 @@ from dfs.metaserver.records import (
     NumberRecord,
     ReplicaRecord,
     ShortRecord,
+    Standing,
     UploadRecord,
     chunk_codec,
     file_codec,
@@ -33,6 +34,16 @@ from dfs.metaserver.records import (
     replica_codec,
     short_codec,
     upload_codec,
+)
+from dfs.metaserver.records_moving import (
+    CareRecord,
+    EventRecord,
+    LifeRecord,
+    RetiredRecord,
+    care_codec,
+    event_codec,
+    life_codec,
+    retired_codec,
 )
 
 MAX_EVENTS = 10_000
@@ -48,7 +59,7 @@ class ShortChunk:
 
 @frozen
 class NodeChanged:
-    """A node registered, died or returned."""
+    """A node's record is another one, or gone."""
 
     node: int
 
@@ -208,6 +219,61 @@ class Transaction:
 
     def pin_node(self, incarnation: bytes, number: int) -> None:
         self._overlay.put(tables.incarnation_key(incarnation), number_codec.encode(NumberRecord(number)))
+
+    def remove_node(self, number: int, record: NodeRecord) -> None:
+        """Every trace of it, but its number, which never returns."""
+        self._overlay.put(tables.node_key(number), None)
+        self._overlay.put(tables.life_key(number), None)
+        self._overlay.put(tables.incarnation_key(record.incarnation), None)
+        if self.node_of_name(record.name) == number:
+            self._overlay.put(tables.node_name_key(record.name), None)
+
+    # ---- nodes' lives, moves, events
+
+    def life(self, number: int) -> LifeRecord:
+        raw = self._overlay.get(tables.life_key(number))
+        return LifeRecord() if raw is None else life_codec.decode(raw)
+
+    def put_life(self, number: int, record: LifeRecord) -> None:
+        self._overlay.put(tables.life_key(number), life_codec.encode(record))
+
+    def disturb(self, nodes: tuple[int, ...]) -> None:
+        """A chunk that these nodes hold changed its replicas: whoever found one of them drained must look again.  One
+        that was drained already is draining anew."""
+        for number in nodes:
+            record = self.node(number)
+            if record is None or record.standing not in (Standing.DRAINING, Standing.DRAINED):
+                continue
+            self.put_life(number, evolve(self.life(number), disturbed=self.index))
+            if record.standing == Standing.DRAINED:
+                self.put_node(number, evolve(record, standing=int(Standing.DRAINING)))
+                self.tell(NodeChanged(number))
+
+    def retired(self, node: int, file_id: int, index: int) -> RetiredRecord | None:
+        raw = self._overlay.get(tables.retired_key(node, file_id, index))
+        return None if raw is None else retired_codec.decode(raw)
+
+    def put_retired(self, node: int, file_id: int, index: int, record: RetiredRecord | None) -> None:
+        key = tables.retired_key(node, file_id, index)
+        if record is not None:
+            self._overlay.put(key, retired_codec.encode(record))
+        elif self._overlay.get(key) is not None:
+            self._overlay.put(key, None)
+
+    def first_retired(self, node: int) -> tuple[int, int] | None:
+        """(file id, index) of one of the node's retired replicas."""
+        key = self._overlay.first(tables.retired_of(node))
+        return None if key is None else tables.place_of(key)
+
+    def care(self) -> CareRecord:
+        raw = self._overlay.get(tables.CARE)
+        return CareRecord() if raw is None else care_codec.decode(raw)
+
+    def put_care(self, record: CareRecord) -> None:
+        self._overlay.put(tables.CARE, care_codec.encode(record))
+
+    def put_event(self, sequence: int, record: EventRecord | None) -> None:
+        self._overlay.put(tables.event_key(sequence), None if record is None else event_codec.encode(record))
 
     def member(self, name: str) -> MemberRecord | None:
         raw = self._overlay.get(tables.member_key(name))

@@ -150,9 +150,14 @@ def allocate_range(
 
 def _allocate(state: Transaction, file_id: int, upload: UploadRecord, index: int, proposed: Nodes) -> Placement:
     chunk = state.chunk(file_id, index)
-    if chunk is None or (not chunk.committed and chunk.epoch != upload.epoch):
+    if chunk is None or (not chunk.committed and _is_void(state, upload, chunk)):
         chunk = _issue(state, file_id, upload, index, chunk, proposed)
     return placement(state, upload, index, chunk)
+
+
+def _is_void(state: Transaction, upload: UploadRecord, chunk: ChunkRecord) -> bool:
+    """Whether what was allocated is no use any more: to another writer, or at nodes that were removed since."""
+    return chunk.epoch != upload.epoch or sum(state.has_node(node) for node in chunk.nodes) < upload.quorum
 
 
 def _issue(
@@ -195,8 +200,8 @@ def placement(state: Transaction, upload: UploadRecord, index: int, chunk: Chunk
     targets = []
     for node in chunk.nodes:
         record = state.node(node)
-        assert record is not None  # nodes are never removed
-        targets.append(Target(NodeNumber(node), record.name, record.address))
+        if record is not None:  # else it was removed since
+            targets.append(Target(NodeNumber(node), record.name, record.address))
     return Placement(index, generation, tuple(targets), upload.quorum, None, None)
 
 
@@ -206,7 +211,7 @@ def replace(state: Transaction, command: ReplaceChunk) -> Placements:
     chunk = state.chunk(command.file_id, command.index)
     if chunk is None or command.generation > chunk.generation:
         raise BadRequest(f"generation {command.generation} of chunk {command.index} was never issued")
-    if not chunk.committed and (chunk.generation == command.generation or chunk.epoch != upload.epoch):
+    if not chunk.committed and (chunk.generation == command.generation or _is_void(state, upload, chunk)):
         chunk = _issue(state, command.file_id, upload, command.index, chunk, command.nodes)
     return Placements((placement(state, upload, command.index, chunk),))
 

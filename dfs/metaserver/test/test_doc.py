@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.metaserver import answers, commands, records, snapshotting, tables
+from dfs.metaserver import answers, commands, records, records_moving, snapshotting, tables
 from dfs.metaserver.packing import Codec
 
 PAGE = Path(__file__).parents[3] / "doc" / "formats-metadata.md"
@@ -22,6 +22,10 @@ EXAMPLES: dict[str, tuple[Codec[Any], Any]] = {
     "short": (records.short_codec, records.ShortRecord(1, 2)),
     "garbage": (records.garbage_codec, records.GarbageRecord(1, 2, True)),
     "node": (records.node_codec, records.NodeRecord("aa", "", "", b"i" * 16, 1, 2, 3, 4, 5)),
+    "life": (records_moving.life_codec, records_moving.LifeRecord(1, 2, 3, 4, 5)),
+    "retired": (records_moving.retired_codec, records_moving.RetiredRecord(1, 2, 3)),
+    "event": (records_moving.event_codec, records_moving.EventRecord(1, 2, 3, NAME, 4, 5, "d")),
+    "care": (records_moving.care_codec, records_moving.CareRecord(1, 2, 3, 1, 5)),
     "session": (records.session_codec, records.SessionRecord(1, 2, (3,))),
     "head": (records.head_codec, records.Head(b"c" * 16, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, b"h" * 32)),
     "Snapshot": (snapshotting.stream_head_codec, snapshotting.StreamHead(b"c" * 16, 1, 2, b"h" * 32)),
@@ -101,6 +105,10 @@ class DocTests(SynchronousTestCase):
             tables.answer_key(b"s" * 16, 1),
             tables.activity_key(1, b"s" * 16),
             tables.HEAD,
+            tables.life_key(1),
+            tables.retired_key(1, 2, 3),
+            tables.event_key(1),
+            tables.CARE,
         ]
         self.assertEqual({chr(key[0]) for key in keys}, letters)
         self.assertEqual(len(keys), len(letters))

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.metaserver import answers, commands, records, snapshotting
+from dfs.metaserver import answers, commands, records, records_moving, snapshotting
 from dfs.metaserver.packing import U8, Blob, Codec, Fields, Fixed, Kind, Malformed, Many, Optional, Text, UnknownVersion
 from dfs.protocol.errors import FileNotFound, InternalError
 
 CODECS: list[Codec[Any]] = [
     *records.CODECS,
+    *records_moving.CODECS,
     *commands.BY_CODE.values(),
     *(codec for _, codec in answers.BY_CODE.values()),
     answers.failure_codec,

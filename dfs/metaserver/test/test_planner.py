@@ -8,8 +8,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.metaserver import commands, placement, scanning
+from dfs.metaserver.moves import Copy
 from dfs.metaserver.placement import NodeView
-from dfs.metaserver.planner import ASIDE_SECONDS, JOB_SECONDS, MAX_COMPARED, Copy, Planner
+from dfs.metaserver.planner import ASIDE_SECONDS, JOB_SECONDS, MAX_COMPARED, Planner
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.test.bench import Bench, sha
 from dfs.protocol.messages import ChunkCommit, DurableReplica
@@ -164,7 +165,7 @@ class PlannerTests(SynchronousTestCase):
         self.planner.result(first.job, True, late + 121)
         self.done(second, late + 122)
         self.assertEqual(self.planner.debt().chunks, 0)
-        self.assertEqual(set(self.planner._busy.values()), {0})
+        self.assertEqual(set(self.planner._streams.busy.values()), {0})
 
     def test_failures_back_off(self) -> None:
         """Each failure of a chunk doubles its wait, up to a minute; others are not held up (S12)."""

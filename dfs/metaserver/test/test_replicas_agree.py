@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.kv.interfaces import scan_all
 from dfs.metaserver import commands, queries
+from dfs.metaserver import commands_moving as moving
 from dfs.metaserver.commands import Freed, Lost
 from dfs.metaserver.test.bench import CHUNK, Bench, sha
 from dfs.protocol.messages import ChunkCommit, DurableReplica, Operation
@@ -44,6 +45,10 @@ def random_entries(seed: int, count: int) -> list[Command]:
         replicas = tuple(DurableReplica(NodeNumber(node), 1 + pick(9)) for node in nodes())
         return ChunkCommit(FileId(file_id()), pick(3), Generation(1 + pick(20)), CHUNK, sha(pick(2)), replicas)
 
+    def retirement() -> moving.Retirement:
+        survivors = tuple(DurableReplica(NodeNumber(node), 1 + pick(9)) for node in nodes())
+        return moving.Retirement(file_id(), pick(3), 1 + pick(20), 1 + pick(5), 1 + pick(9), survivors)
+
     makers: list[Any] = [
         lambda: commands.CreateUpload(operation(), "abc"[pick(3)], None, CHUNK, 3, 2, 5, (nodes(),) * pick(3)),
         lambda: commands.ResumeUpload(operation(), file_id(), (nodes(),) * pick(3)),
@@ -62,6 +67,18 @@ def random_entries(seed: int, count: int) -> list[Command]:
         lambda: commands.NodeReturned(1 + pick(5)),
         lambda: commands.PinMember("m", bytes([pick(3)]) * 16),
         lambda: commands.AdvanceTime(),
+        lambda: moving.DrainNode(1 + pick(5)),
+        lambda: moving.UndrainNode(1 + pick(5)),
+        lambda: moving.NodeDrained(1 + pick(5), pick(400)),
+        lambda: moving.BeginMaintenance(1 + pick(5), 1_000 + pick(400_000)),
+        lambda: moving.EndMaintenance(1 + pick(5), pick(2) == 0),
+        lambda: moving.RemoveNode(1 + pick(5)),
+        lambda: moving.ForgetReplicas(1 + pick(5), tuple(moving.Place(file_id(), pick(3)) for _ in range(pick(9)))),
+        lambda: moving.ForgetNode(1 + pick(5)),
+        lambda: moving.RetireReplicas(tuple(retirement() for _ in range(pick(9)))),
+        lambda: moving.TrimmedReplicas((moving.Trimmed(1 + pick(5), file_id(), pick(3), 1 + pick(9)),)),
+        lambda: moving.NoteEvent(12, pick(6), 1, 2, "why"),
+        lambda: moving.SetBalancing(pick(4), 100),
         lambda: commands.CollectGarbage(file_id(), tuple(Freed(pick(3), 1 + pick(5)) for _ in range(pick(12)))),
     ]
     entries = []
@@ -139,7 +156,7 @@ class AgreementTests(SynchronousTestCase):
             bench, answers = run(random_entries(seed, 400), [7])
             seen |= {answer[:1] for answer in answers}
             check_counts(self, bench)
-        self.assertEqual(seen, {b"", *(bytes([code]) for code in range(10))})
+        self.assertEqual(seen, {b"", *(bytes([code]) for code in (*range(10), 20))})
 
     def test_hash_seeds(self) -> None:
         """Under different hash seeds of Python the same history ends in the same state hash (R34)."""

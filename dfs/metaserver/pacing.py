@@ -1,0 +1,54 @@
+"""How fast replicas may move: bytes/s of one node and of the whole cluster, less where clients want the node.
+
+Pure, times are monotonic seconds.  A bucket may be overdrawn by one chunk and is then waited for, so that a chunk
+larger than a second's share moves too.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+
+YIELD = 4
+"""A node that serves clients moves at a quarter of its rate."""
+BURST = 1.0
+"""Seconds of the rate that an idle bucket saves up."""
+
+
+@define
+class _Bucket:
+    level: float
+    at: float
+
+
+class Pace:
+    """:param node_rate, cluster_rate: bytes/s, 0 for no limit."""
+
+    def __init__(self, node_rate: int = 0, cluster_rate: int = 0) -> None:
+        self.node_rate, self.cluster_rate = node_rate, cluster_rate
+        self._buckets: dict[int, _Bucket] = {}
+
+    def allows(self, node: int, yields: bool, now: float) -> bool:
+        """Whether a move may begin at the node now.
+
+        :param yields: clients want the node too, and the move can wait.
+        """
+        whole = self._level(0, self.cluster_rate, now) > 0 if self.cluster_rate else True
+        rate = self.node_rate // YIELD if yields else self.node_rate
+        return whole and (self._level(node, rate, now) > 0 if rate else True)
+
+    def began(self, source: int, target: int, length: int, now: float) -> None:
+        """A move of ``length`` bytes began: it counts for both nodes, and once for the cluster."""
+        for node in {source, target}:
+            if self.node_rate:
+                self._level(node, self.node_rate, now)
+                self._buckets[node].level -= length
+        if self.cluster_rate:
+            self._level(0, self.cluster_rate, now)
+            self._buckets[0].level -= length
+
+    def _level(self, number: int, rate: int, now: float) -> float:
+        """The bytes that may go now.  0 is the cluster, nodes count from 1."""
+        bucket = self._buckets.setdefault(number, _Bucket(rate * BURST, now))
+        bucket.level = min(rate * BURST, bucket.level + rate * (now - bucket.at))
+        bucket.at = now
+        return bucket.level

@@ -1,0 +1,135 @@
+"""Turns the trimmer's wheel: has survivors read, proposes to strike off, orders, records what was carried out.
+
+The trimmer decides and is pure (dfs.metaserver.trimming).  Nothing is begun while a chunk that lacks copies could be
+given one; nothing is ordered of a node whose whole inventory this leader has not seen, nor of any once one of them
+holds what this history never issued (S16).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfs.metaserver.answers import Changed, Retired
+from dfs.metaserver.commands_moving import RetireReplicas, TrimmedReplicas
+from dfs.metaserver.trimming import STEP_SECONDS, Order, Trim, Trimmer, Verify, answer, retirement
+from dfs.protocol.messages import EventKind, Heartbeat, Job, JobKind, JobResult, Removal, RemovalKind, Survivor
+from dfs.protocol.values import FileId, Generation, NodeNumber, NodeState
+
+if TYPE_CHECKING:
+    from dfs.metaserver.leading import LeaderTerm
+
+
+class Trims:
+    """:param term: the leadership that it is a duty of."""
+
+    def __init__(self, term: LeaderTerm) -> None:
+        self._term = term
+        self._seams = term.seams
+        self.trimmer = Trimmer(term.first_job(JobKind.TRIM))
+
+    async def round(self) -> bool:
+        """See dfs.metaserver.duty."""
+        term, trimmer, now = self._term, self.trimmer, self._seams.seconds()
+        trimmer.expire(now)
+        if not term.repair.planner.is_short():
+            await self._read()
+        if not term.active:
+            return False
+        for verify in trimmer.verifications():
+            self._verify(verify)
+        await self._strike_off()
+        if not term.active:
+            return False
+        for order in trimmer.orders():
+            self._order(order)
+        while trimmed := trimmer.reports():
+            await self._seams.proposer.propose(TrimmedReplicas(trimmed), Changed)
+        return False
+
+    async def _read(self) -> None:
+        now = self._seams.seconds()
+        request = self.trimmer.request(now)
+        if request is None:
+            return
+        reply = await self._seams.reader.look(answer, request)
+        if self._term.active:
+            views = {view.number: view for view in self._term.repair.views()}
+            self.trimmer.receive(reply, views, self._may_trim, now)
+
+    def _may_trim(self, node: int) -> bool:
+        return self._term.inventorying.may_delete(node) and self._term.state(node) is not NodeState.DEAD
+
+    def _verify(self, verify: Verify) -> None:
+        """The committed sum goes with it: a replica that is whole and of other bytes does not pass."""
+        chunk = verify.copies
+        job = Job(
+            job=verify.job,
+            kind=JobKind.VERIFY,
+            file_id=FileId(chunk.file_id),
+            index=chunk.index,
+            generation=Generation(chunk.generation),
+            length=0,
+            sha256=chunk.sha256,
+            targets=(),
+            grant=None,
+        )
+        self._term.orders.put(verify.node, job, self._seams.seconds() + STEP_SECONDS)
+
+    async def _strike_off(self) -> None:
+        trims = self.trimmer.retirements()
+        if trims:
+            command = RetireReplicas(tuple(retirement(trim) for trim in trims))
+            retired = await self._seams.proposer.propose(command, Retired)
+            self.trimmer.retired(trims, retired.taken, retired.index)
+
+    def _order(self, order: Order) -> None:
+        trim = order.trim
+        chunk = trim.copies
+        job = Job(
+            job=order.job,
+            kind=JobKind.TRIM,
+            file_id=FileId(chunk.file_id),
+            index=chunk.index,
+            generation=Generation(chunk.generation),
+            length=chunk.length,
+            sha256=chunk.sha256,
+            targets=(),
+            grant=None,
+            removal=self._term.granter.removal(self._removal(trim)),
+        )
+        self._term.orders.put(trim.goes, job, self._seams.seconds() + STEP_SECONDS)
+
+    def _removal(self, trim: Trim) -> Removal:
+        chunk = trim.copies
+        return Removal(
+            kind=RemovalKind.SURPLUS,
+            file_id=FileId(chunk.file_id),
+            index=chunk.index,
+            generation=Generation(chunk.generation),
+            node=NodeNumber(trim.goes),
+            number=trim.number,
+            committed=Generation(chunk.generation),
+            survivors=tuple(Survivor(survivor.node, survivor.number) for survivor in trim.survivors),
+            term=self._term.term,
+            evidence=trim.evidence,
+            expires_ms=0,
+            mac=bytes(32),
+        )
+
+    # ---- how orders ended
+
+    def verified(self, result: JobResult) -> None:
+        """A node read its replica; the job may be anybody's."""
+        if self.trimmer.verified(result.job, result.code == 0):
+            self._term.trims_duty.nudge()
+
+    async def trimmed(self, beat: Heartbeat, result: JobResult) -> None:
+        """A node reports on an order; having had nothing is success as well."""
+        trim = self.trimmer.trimmed(result.job, result.code == 0)
+        if trim is not None:
+            self._term.tales.add(EventKind.TRIMMED, beat.node, trim.copies.length, "surplus")
+            self._term.trims_duty.nudge()
+
+    def failed(self, job: int) -> None:
+        """An order that nobody took."""
+        self.trimmer.verified(job, False)
