@@ -102,7 +102,7 @@ class Client:
         if self._closing:
             return
         draw = self._served.chance.random
-        if self._load.burst and draw() < 0.05:
+        if self._load.burst and draw() < 0.2:
             self._burst()
         self._command = None
         if draw() >= self._load.reads:

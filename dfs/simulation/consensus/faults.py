@@ -103,27 +103,32 @@ class Faults:
         if member.core is None:
             member.start()
 
+    def _cut(self, links: set[tuple[str, str]]) -> None:
+        """Cut links for a while."""
+        group = self._group
+        group.network.cut |= links
+        group.agenda.after(self._dice.pick([5, 20, 100]) * TICK, self._join, links)
+
+    def _join(self, links: set[tuple[str, str]]) -> None:
+        self._group.network.cut -= links
+
     def isolate(self) -> None:
         """The leader is cut off, in both directions or in one."""
         name = self._leader().name
         which = self._dice.below(3)
-        for other in self._group.members:
-            if which != 0:
-                self._group.network.cut.add((name, other))
-            if which != 1:
-                self._group.network.cut.add((other, name))
+        others = [other for other in self._group.members if other != name]
+        out = {(name, other) for other in others if which != 0}
+        self._cut(out | {(other, name) for other in others if which != 1})
 
     def cut(self) -> None:
         """One directed link goes."""
-        self._group.network.cut.add((self._somebody().name, self._somebody().name))
+        self._cut({(self._somebody().name, self._somebody().name)})
 
     def split(self) -> None:
         """The members fall into two halves."""
-        side = {name for name in self._group.members if self._dice.chance(0.5)}
-        for one in self._group.members:
-            for other in self._group.members:
-                if (one in side) != (other in side):
-                    self._group.network.cut.add((one, other))
+        members = list(self._group.members)
+        side = {name: self._dice.chance(0.5) for name in members}
+        self._cut({(one, other) for one in members for other in members if side[one] != side[other]})
 
     def join(self) -> None:
         """Every link is whole again, and the network as it was planned."""
@@ -131,8 +136,14 @@ class Faults:
         self._group.network.wires = self._group.plan.wires
 
     def lossy(self) -> None:
-        """The network gets bad."""
-        self._group.network.wires = evolve(self._group.network.wires, loss=self._dice.pick([0.1, 0.4]))
+        """The network gets bad for a while."""
+        group = self._group
+        group.network.wires = evolve(group.network.wires, loss=self._dice.pick([0.1, 0.4]))
+        group.agenda.after(self._dice.pick([20, 100]) * TICK, self._better, None)
+
+    def _better(self, _: None) -> None:
+        if self._active:
+            self._group.network.wires = self._group.plan.wires
 
     def pause(self) -> None:
         """A process stands still for a while."""

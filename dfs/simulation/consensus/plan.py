@@ -161,7 +161,7 @@ def _store(dice: Dice) -> Store:
 def _load(dice: Dice) -> Load:
     return Load(
         clients=1 + dice.below(4),
-        think=dice.pick([100, 400, 1500]),
+        think=dice.pick([50, 200, 1000]),
         patience=dice.pick([200, 1000, 3000]),
         reads=dice.pick([0.0, 0.3, 0.7]),
         burst=dice.pick([0, 0, 5, 30]),
