@@ -59,6 +59,8 @@ class MetaConfig:
     sync_interval: float = 10.0
     segment_length: int = 0  # bytes of one segment of the log; 0: Raft's own default
     reserve_length: int = 16 << 20
+    append_length: int = 256 << 10  # these two: of Raft's messages, see NodeConfig
+    append_window: int = 8
     open_tables: OpenTables = open_tables
 
     @property
@@ -83,5 +85,7 @@ class MetaConfig:
             trailing_entries=self.trailing_entries,
             sync_interval=self.sync_interval,
             reserve_length=self.reserve_length,
+            append_length=self.append_length,
+            append_window=self.append_window,
             **shape,
         )

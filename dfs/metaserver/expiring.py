@@ -32,8 +32,9 @@ class Expiring:
             return False
         due = term.leases.expired(min(head.time_ms, term.now_ms()), MOST)
         for file_id, epoch in due:
-            await term.seams.proposer.propose(ExpireUpload(file_id, epoch), Changed)
+            expired = await term.seams.proposer.propose(ExpireUpload(file_id, epoch), Changed)
             if not term.active:
                 return False
-            term.leases.ended(file_id)
+            if expired.count or await term.seams.reader.look(queries.upload, file_id) is None:
+                term.leases.ended(file_id)  # else it was resumed, and has a new lease
         return len(due) == MOST

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dfs.metaserver.commands import CommitFile, DeleteFile
 from dfs.metaserver.records import FileRecord, UploadRecord
-from dfs.metaserver.transaction import Transaction
+from dfs.metaserver.transaction import Transaction, UploadCommitted
 from dfs.metaserver.uploads import bury, check_name, end_upload, writer
 from dfs.protocol.errors import BadRequest, FileExists, FileNotFound
 from dfs.protocol.messages import FileInfo
@@ -48,6 +48,7 @@ def commit(state: Transaction, command: CommitFile) -> FileInfo:
         epoch=upload.epoch,
     )
     state.put_upload(command.file_id, None)
+    state.tell(UploadCommitted(command.file_id))
     state.put_file(command.file_id, file)
     state.put_name(upload.name, command.file_id)
     state.head.uploads -= 1

@@ -8,7 +8,7 @@ from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries
 from dfs.metaserver.records import NodeRecord, Standing
 from dfs.metaserver.records_moving import LifeRecord
-from dfs.metaserver.transaction import Event, FileEnded, NodeChanged, ShortChunk
+from dfs.metaserver.transaction import Event, FileEnded, NodeChanged, ShortChunk, UploadBegan, UploadCommitted
 
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
@@ -29,6 +29,14 @@ class Following:
                 self._recorded(number, record, life)
             after = page[-1][0]
 
+    async def load_uploads(self) -> None:
+        """All uploads of the tables; each that was not known gets a full term from now."""
+        after = 0
+        while page := await self._seams.reader.look(queries.uploads_page, after):
+            for file_id, upload in page:
+                self._term.leases.began(file_id, upload.epoch, self._term.now_ms())
+            after = page[-1][0]
+
     def _recorded(self, number: int, record: NodeRecord, life: LifeRecord) -> None:
         self._seams.roster.recorded(number, record, life)
         self._term.liveness.known(number, record.standing == Standing.DEAD, self._seams.seconds())
@@ -40,6 +48,7 @@ class Following:
             return False
         if overflowed:
             await self.load_nodes()
+            await self.load_uploads()
             self._term.repair.planner.start(self._term.repair.views())
         for event in events:
             await self._happened(event)
@@ -55,6 +64,10 @@ class Following:
         term = self._term
         if isinstance(event, ShortChunk):
             term.repair.planner.short(event.file_id, event.index)
+        elif isinstance(event, UploadBegan):
+            term.leases.began(event.file_id, event.epoch, term.now_ms())
+        elif isinstance(event, UploadCommitted):
+            term.leases.ended(event.file_id)
         elif isinstance(event, FileEnded):
             term.leases.ended(event.file_id)
             term.collecting.collector.ended(event.file_id)

@@ -129,7 +129,7 @@ class LeaderTerm:
         if not await look(founding.is_begun):
             await self.seams.proposer.propose(founding.draw(self.seams.runtime.entropy), Changed)
         await self._following.load_nodes()
-        await self._load_uploads()
+        await self._following.load_uploads()
         self.repair.planner.start(self.repair.views())
         if self.active:
             self.loaded = True
@@ -140,13 +140,6 @@ class LeaderTerm:
     def _forget_events(self, _store: object) -> None:
         """On the lane: what happened before is in the tables, which are read next."""
         self.seams.machine.take_events()
-
-    async def _load_uploads(self) -> None:
-        after = 0
-        while page := await self.seams.reader.look(queries.uploads_page, after):
-            for file_id, upload in page:
-                self.leases.granted(file_id, upload.epoch, self.now_ms())
-            after = page[-1][0]
 
     def _not_loaded(self, failure: Any) -> None:
         if not failure.check(CancelledError):

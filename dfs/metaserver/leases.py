@@ -45,6 +45,13 @@ class LeaseTable:
             heappush(self._heap, (due, file_id))
         self._leases[file_id] = _Lease(epoch, due)
 
+    def began(self, file_id: int, epoch: int, now_ms: int) -> None:
+        """The tables tell of an upload: who asked for it may be gone before anybody could answer.  A writer that is
+        known already keeps its term."""
+        lease = self._leases.get(file_id)
+        if lease is None or lease.epoch < epoch:
+            self.granted(file_id, epoch, now_ms)
+
     def renew(self, file_id: int, epoch: int, now_ms: int) -> int:
         """The new term in ms.  Raises UploadGone, StaleEpoch."""
         lease = self._leases.get(file_id)

@@ -65,13 +65,28 @@ class NodeChanged:
 
 
 @frozen
+class UploadBegan:
+    """An upload was begun, or taken over by a writer with this epoch."""
+
+    file_id: int
+    epoch: int
+
+
+@frozen
+class UploadCommitted:
+    """An upload has become a file."""
+
+    file_id: int
+
+
+@frozen
 class FileEnded:
     """There is new garbage."""
 
     file_id: int
 
 
-Event = ShortChunk | NodeChanged | FileEnded
+Event = ShortChunk | NodeChanged | UploadBegan | UploadCommitted | FileEnded
 
 
 class Transaction:

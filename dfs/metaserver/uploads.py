@@ -21,7 +21,7 @@ from dfs.metaserver.commands import (
     ResumeUpload,
 )
 from dfs.metaserver.records import MAX_NODES_OF_A_CHUNK, ChunkRecord, GarbageRecord, UploadRecord
-from dfs.metaserver.transaction import FileEnded, Transaction
+from dfs.metaserver.transaction import FileEnded, Transaction, UploadBegan
 from dfs.protocol.errors import BadRequest, FileExists, FileNotFound, StaleEpoch, Unavailable, UploadGone
 from dfs.protocol.messages import CommittedChunk, Done, Placement, Placements, UploadGranted
 from dfs.protocol.values import (
@@ -86,6 +86,7 @@ def create(state: Transaction, command: CreateUpload) -> UploadGranted:
     )
     head.uploads += 1
     state.put_upload(file_id, upload)
+    state.tell(UploadBegan(file_id, upload.epoch))
     return granted(file_id, upload, allocate_range(state, file_id, upload, 0, command.placements))
 
 
@@ -95,6 +96,7 @@ def resume(state: Transaction, command: ResumeUpload) -> UploadGranted:
         raise gone(state, command.file_id)
     upload = evolve(upload, epoch=upload.epoch + 1)
     state.put_upload(command.file_id, upload)
+    state.tell(UploadBegan(command.file_id, upload.epoch))
     placements = allocate_range(state, command.file_id, upload, 0, command.placements)
     return granted(command.file_id, upload, placements)
 

@@ -30,6 +30,8 @@ class NodeConfig:
     :ivar sync_entries: so many applied entries also cause a sync.
     :ivar piece_length: bytes of one piece of a snapshot, at most 1 MiB.
     :ivar window_pieces: how many pieces may be on their way to one follower.
+    :ivar append_length: bytes of entries in one message, at most (one entry always goes).
+    :ivar append_window: how many such messages may be on their way to one follower.
     :ivar queued_length: bytes of proposals that may wait for the next turn of the loop.
     """
 
@@ -47,6 +49,8 @@ class NodeConfig:
     window_pieces: int = 4
     segment_length: int = SEGMENT_LENGTH
     reserve_length: int = 16 << 20
+    append_length: int = 256 << 10
+    append_window: int = 8
     queued_length: int = 64 << 20
 
     @piece_length.validator
@@ -77,7 +81,13 @@ class NodeConfig:
 
     def core_config(self) -> Config:
         """The core's share of the settings."""
-        return Config(me=self.node, election_ticks=self.election_ticks, heartbeat_ticks=self.heartbeat_ticks)
+        return Config(
+            me=self.node,
+            election_ticks=self.election_ticks,
+            heartbeat_ticks=self.heartbeat_ticks,
+            message_bytes=self.append_length,
+            window_messages=self.append_window,
+        )
 
 
 def derived_cluster_id(members: Mapping[str, str]) -> bytes:

@@ -1,8 +1,8 @@
 """The whole system in one process: metadata servers, chunk servers and clients, built as production builds them.
 
-Each node is its own host with its own disk.  The cluster key lies as a file on every server's disk and is read
-at each start, the tables are the store engine ``memory`` (which keeps what it is told to keep through the
-simulated disk), addresses are ``10.0.0.N:7000``.  Clients speak through :func:`dfs.client.api.connect`.
+Each node is its own host with its own disk.  The cluster key lies as a file on every server's disk and is read at each
+start, the tables are the store engine ``memory`` (it keeps what it is told to keep through the simulated disk; the
+others open real files), addresses are ``10.0.0.N:7000``.  Clients speak through :func:`dfs.client.api.connect`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ class ClusterSettings:
     upload_ttl: float = 15.0
     patience: float = 30.0
     chunk_size: int = 64 << 10
+    election_ticks: int = 10
+    append_length: int = 256 << 10
+    append_window: int = 8
     trailing_entries: int = 10_000
     sync_interval: float = 2.0
     segment_length: int = 1 << 20
@@ -214,6 +217,9 @@ class SimulatedCluster:
                 lease=settings.lease,
                 upload_ttl=settings.upload_ttl,
                 tick=settings.tick,
+                election_ticks=settings.election_ticks,
+                append_length=settings.append_length,
+                append_window=settings.append_window,
                 trailing_entries=settings.trailing_entries,
                 sync_interval=settings.sync_interval,
                 segment_length=settings.segment_length,

@@ -89,6 +89,16 @@ class SimulatedHost:
             self.world.network.kill(self.ip)
             self.disk.end_process()
 
+    def pause(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT so many seconds later."""
+        self.world.note(f"pause {self.name} {seconds:.3f}")
+        self.reactor.hold(seconds)
+
+    @property
+    def paused(self) -> bool:
+        """Whether its process is stopped just now."""
+        return self.reactor.held_until > self.world.clock.now
+
     def restart(self) -> Runtime:
         """Start again on the same disk and address; killed first if it is up."""
         self.kill()

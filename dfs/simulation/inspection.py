@@ -69,3 +69,9 @@ def chunk_server_states(server: MetaServer) -> dict[str, NodeState]:
         assert entry is not None
         states[entry.record.name] = term.state(number)
     return states
+
+
+def orders_of(server: MetaServer) -> int:
+    """How many orders of a leader no chunk server has taken yet."""
+    term = term_of(server)
+    return 0 if term is None else sum(len(orders) for orders in term.orders._waiting.values())

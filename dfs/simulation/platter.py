@@ -56,3 +56,13 @@ def write_file(disk: IDisk, path: str, content: bytes) -> None:
     file.sync()
     file.close()
     disk.sync_folder(parent)
+
+
+def overwrite(disk: SimulatedDisk, path: str, offset: int, content: bytes) -> bytes:
+    """Other bytes are there, on the platter too, and no operation tells; what was there.  The length stays."""
+    inode = disk.tree.find(path)
+    assert isinstance(inode, Inode), path
+    before = bytes(inode.content[offset : offset + len(content)])
+    assert len(before) == len(content), f"{path} ends before {offset + len(content)}"
+    inode.content[offset : offset + len(content)] = content
+    return before

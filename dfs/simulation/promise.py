@@ -2,14 +2,13 @@
 
 At any time (looked at several times in a tick):
 
-- election safety: at most one leader in a term;
+- the properties of Raft: :mod:`dfs.simulation.raftwatch`;
 - a leader that serves has committed an entry of its own term (S29);
-- committed prefixes are equal: an index that was seen committed keeps its term on every member;
 - equal state: two members that have applied the same index have the same state hash (S38).
 
 Once everything has come back (:meth:`Promise.settled`): a leader, every chunk server alive, each committed
 chunk recorded on as many nodes as wanted, and each recorded replica on that node's disk with the very bytes;
-garbage gone; every member at the same applied index with the same hash.
+garbage gone, and uploads, orders and temporary files too; every member at the same applied index with the same hash.
 
 At any time when every disk is there: each committed chunk lies whole on as many disks as its write quorum.
 """
@@ -30,14 +29,18 @@ from dfs.protocol.values import ChunkRef, FileId, Generation
 from dfs.raft.core import RaftCore
 from dfs.raft.core.types import Role
 from dfs.simulation.cluster import DATA, SimulatedCluster
-from dfs.simulation.inspection import core_of, head_of, machine_of, store_of, term_of
-from dfs.simulation.platter import peek
+from dfs.simulation.inspection import core_of, head_of, machine_of, orders_of, store_of, term_of
+from dfs.simulation.platter import paths, peek
+from dfs.simulation.raftwatch import RaftWatch
 
 LOOKS_A_TICK = 5
 """How often the cluster is looked at in a tick of Raft: every 10 ms with the usual 50."""
 CLOSE = 8
 """Entries that members may be apart while all is well: the leader proposes now and then."""
 PAGE = 1000
+TEMPORARY = (".tmp", ".new", ".part")
+KEPT = 10_000
+"""Indexes whose state hash is remembered."""
 
 
 @frozen
@@ -79,10 +82,8 @@ class Promise:
         self.violations: list[str] = []
         self.looks = 0
         self._layout = Layout(DATA, cluster.cluster_id)
-        self._leaders: dict[int, str] = {}
-        self._committed: dict[int, int] = {}
-        self._seen: dict[str, int] = {}
-        self._applied: dict[str, int] = {}
+        self._raft = RaftWatch(self.violated)
+        self._applied: dict[str, tuple[RaftCore, int]] = {}
         self._hashes: dict[int, tuple[str, bytes]] = {}
         self._watching = False
 
@@ -111,32 +112,24 @@ class Promise:
     def _look_at(self, name: str, server: MetaServer) -> None:
         core = core_of(server)
         if core is None:
-            self._seen.pop(name, None)
+            self._raft.gone(name)
             self._applied.pop(name, None)
             return
-        if core.role is Role.LEADER:
-            former = self._leaders.setdefault(core.term, name)
-            if former != name:
-                self.violated(f"election safety: {former} and {name} lead term {core.term}")
-            if term_of(server) is not None and not core.own_term_committed:
-                self.violated(f"S29: {name} serves term {core.term} before it has committed an entry of that term")
-        if self._seen.get(name) != core.commit_index:
-            self._compare_committed(name, core)
+        self._raft.look(name, core)
+        if core.role is Role.LEADER and term_of(server) is not None and not core.own_term_committed:
+            self.violated(f"S29: {name} serves term {core.term} before it has committed an entry of that term")
         head = head_of(server)
-        if head is not None and head.index and self._applied.get(name) != head.index:
-            self._applied[name] = head.index
+        former = self._applied.get(name)
+        if head is not None and head.index and former != (core, head.index):
+            if former is not None and former[0] is core and head.index < former[1]:
+                self.violated(f"R39: {name} had applied entry {former[1]}, now {head.index}")
+            self._applied[name] = (core, head.index)
             self._compare_state(name, head.index, head.hash)
-
-    def _compare_committed(self, name: str, core: RaftCore) -> None:
-        seen = max(self._seen.get(name, 0), core.state.log.boundary.index)
-        for index in range(seen + 1, core.commit_index + 1):
-            term = core.term_at(index)
-            if term is not None and self._committed.setdefault(index, term) != term:
-                self.violated(f"{name} has committed entry {index} of term {term}, not {self._committed[index]}")
-        self._seen[name] = core.commit_index
 
     def _compare_state(self, name: str, index: int, digest: bytes) -> None:
         other, known = self._hashes.setdefault(index, (name, digest))
+        if len(self._hashes) > KEPT:
+            del self._hashes[next(iter(self._hashes))]
         if known != digest:
             self.violated(f"S38: {name} and {other} have applied entry {index} and differ")
 
@@ -169,7 +162,17 @@ class Promise:
         head = max((machine.head for machine in machines), key=lambda head: head.index)
         if head.garbage or head.uploads:
             return f"{head.garbage} files of garbage and {head.uploads} uploads are left"
-        return self.replica_problem(full=True)
+        return self.replica_problem(full=True) or self.left_over()
+
+    def left_over(self) -> str:
+        """What of work that has ended is still there, "" when nothing is: temporary files, orders."""
+        for name, node in self.cluster.chunks.items():
+            found = [path for path in paths(node.host.disk, DATA) if path.endswith(TEMPORARY)]
+            if found:
+                return f"{name} has {found[:3]} on its disk"
+        leader = self.cluster.leader()
+        waiting = orders_of(leader.program) if leader is not None else 0
+        return f"{waiting} orders wait for their answers" if waiting else ""
 
     def replica_problem(self, full: bool = False) -> str:
         """What is wrong with the replicas of committed chunks by the leader's tables, "" when nothing is.
@@ -196,9 +199,13 @@ class Promise:
                     return f"{chunk} is committed, but only {holders} hold it"
         return ""
 
+    def path(self, chunk: Chunk) -> str:
+        """Where a replica of a chunk lies on any chunk server's disk."""
+        return self._layout.path(chunk.ref)
+
     def holds(self, node: str, chunk: Chunk) -> bool:
         """Whether a chunk server's disk has these very bytes under this generation."""
-        content = peek(self.cluster.chunks[node].host.disk, self._layout.path(chunk.ref))
+        content = peek(self.cluster.chunks[node].host.disk, self.path(chunk))
         if content is None:
             return False
         content = content[: chunk.record.length]

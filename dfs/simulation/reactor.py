@@ -101,6 +101,9 @@ class SimulatedPort:
         return SimulatedSocket(self._reactor.network, self._reactor, self.address)
 
     def accepted(self, end: SimulatedSocket) -> None:
+        self._reactor.when_let_go(self._accept, end)
+
+    def _accept(self, end: SimulatedSocket) -> None:
         protocol = self._factory.buildProtocol(IPv4Address("TCP", *end.remote))
         if protocol is None:
             end.close()
@@ -118,6 +121,7 @@ class SimulatedReactor:
 
     :ivar ip: the host's address, an IPv4 literal.
     :ivar rate: seconds of its clock in a second of the world.
+    :ivar held_until: the world's time until which its process is stopped (SIGSTOP); 0 when it never was.
     :param origin: what its clock says now.
     :param on_stop: called when the program stops its reactor.
     """
@@ -135,12 +139,31 @@ class SimulatedReactor:
         self.ip = ip
         self.rate = rate
         self.running = True
+        self.held_until = 0.0
         self._clock = clock
         self._origin = origin - clock.now * rate
         self._on_stop = on_stop
         self._readers: dict[Any, None] = {}
         self._writers: dict[Any, None] = {}
         self._triggers: list[tuple[str, str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+
+    # A process that is stopped for a while.
+
+    def hold(self, seconds: float) -> None:
+        """SIGSTOP now and SIGCONT ``seconds`` of the world later: nothing of it runs meanwhile, its clock goes on, its
+        kernel takes connections and bytes."""
+        self.held_until = end = self._clock.now + seconds
+        for call in self._clock.pending(self):
+            if call.time < end:
+                self._clock.move(call, end)
+
+    def when_let_go(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call now, or when the process goes on."""
+        left = self.held_until - self._clock.now
+        if left > 0:
+            self._clock.schedule(self, left, function, arguments, {})
+        else:
+            function(*arguments)
 
     # IReactorTime
 
@@ -229,12 +252,13 @@ class SimulatedReactor:
         selectable = end.selectable
         if (selectable in self._writers and end.writable) or (selectable in self._readers and end.readable):
             end.turn_scheduled = True
-            self._clock.schedule(self, 0, self._turn, (end,), NO_KEYWORDS)
+            self._clock.schedule(self, max(0.0, self.held_until - self._clock.now), self._turn, (end,), NO_KEYWORDS)
 
     def arrived(self, end: SimulatedSocket) -> None:
         """Bytes came: whoever waits for them reads them in this very event, unless the socket is to get its turn."""
         if not end.turn_scheduled and self.running and end.selectable in self._readers:
-            self._do(end.selectable, True)
+            if self.held_until <= self._clock.now:
+                self._do(end.selectable, True)
             if end.received_size:
                 self.poke(end)
 

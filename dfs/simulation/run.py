@@ -17,9 +17,10 @@ from attrs import frozen
 from twisted.logger import ILogObserver, globalLogBeginner
 from zope.interface import provider
 
+from dfs.simulation.plan import Result
 from dfs.simulation.scenarios import SCENARIOS
 from dfs.simulation.stage import play
-from dfs.simulation.workload import Result, run_seed
+from dfs.simulation.workload import run_seed
 
 Say = Callable[[str], None]
 

@@ -24,8 +24,8 @@ from dfs.simulation.dice import Dice
 from dfs.simulation.host import NeverHappened, World
 from dfs.simulation.logs import LogWatch
 from dfs.simulation.nodes import SimulatedNode
+from dfs.simulation.plan import Result
 from dfs.simulation.promise import Promise
-from dfs.simulation.workload import Result
 
 PATIENCE = 3 * 3600.0
 """Virtual seconds that a scenario may take."""

@@ -14,20 +14,22 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from attrs import field, frozen
 from twisted.internet.defer import Deferred, gatherResults
 
 from dfs.client.errors import DFSError, FileExists, FileNotFound
 from dfs.kv.errors import StoreFailed
 from dfs.raft.errors import StorageFailed
-from dfs.simulation.cluster import LOCAL, ClusterClient, ClusterSettings, HostDown, SimulatedCluster
+from dfs.simulation.cluster import LOCAL, ClusterClient, HostDown, SimulatedCluster
 from dfs.simulation.dice import Dice
-from dfs.simulation.faults import Decision, Faults, Mix
+from dfs.simulation.faults import Faults
 from dfs.simulation.history import History, Kind, Operation, Outcome
 from dfs.simulation.host import NeverHappened, World
 from dfs.simulation.logs import LogWatch
+from dfs.simulation.plan import Plan, Result
 from dfs.simulation.platter import peek
 from dfs.simulation.promise import Promise
+from dfs.simulation.scrub import Scrub
+from dfs.simulation.swarm import plan_of
 
 SETTLE = 90.0
 """Virtual seconds after the heal within which the cluster must be whole."""
@@ -35,49 +37,8 @@ SETTLE = 90.0
 GIVE_UP = 400.0
 """Virtual seconds after which a run that has not ended is a violation."""
 
-NAMES = 4
-"""Names that a client has for itself, and names that all share."""
-
-
-@frozen
-class Plan:
-    """What a run is made of.
-
-    :ivar seconds: of the phase with faults.
-    :ivar keep: numbers of the faults that are carried out (:mod:`dfs.simulation.faults`); None is all.
-    """
-
-    settings: ClusterSettings = field(factory=ClusterSettings)
-    clients: int = 2
-    seconds: float = 12.0
-    mix: Mix = field(factory=Mix)
-    keep: frozenset[int] | None = None
-
-
-@frozen
-class Result:
-    """What a run did and found.  ``trace`` is the digest of everything that happened, ``schedule`` the faults."""
-
-    seed: int
-    trace: str
-    virtual_seconds: float
-    wall_seconds: float
-    events: int
-    faults: dict[str, int]
-    operations: dict[str, int]
-    violations: tuple[str, ...]
-    schedule: tuple[Decision, ...] = ()
-
-
-def plan_of(seed: int) -> Plan:
-    """The cluster and the workload that a seed draws."""
-    dice = Dice(World(seed).random("plan"))
-    settings = ClusterSettings(
-        meta_nodes=dice.weighted([(1, 1.0), (3, 6.0), (5, 1.0)]),
-        chunk_servers=3 + dice.below(3),
-        trailing_entries=dice.pick([20, 10_000]),
-    )
-    return Plan(settings, clients=1 + dice.below(3))
+ELECTIONS = 10
+"""Election time-outs within which a fresh client's write must be done, once the cluster is whole."""
 
 
 class Workload:
@@ -89,9 +50,11 @@ class Workload:
         self.cluster = SimulatedCluster(world, plan.settings)
         self.history = History()
         self.promise = Promise(self.cluster)
-        self.faults = Faults(self.cluster, plan.mix, plan.keep)
+        self.faults = Faults(self.cluster, plan.mix, plan.keep, plan.pace)
         self.counts: Counter[str] = Counter()
         self._active = True
+        world.network.latency = world.network.jitter = plan.latency
+        self._acts = [(getattr(self, f"_{act}"), weight) for act, weight in plan.acts.items()]
 
     async def run(self) -> None:
         """All three phases."""
@@ -104,12 +67,19 @@ class Workload:
         self.faults.heal()
         self._active = False
         await gatherResults(clients, consumeErrors=True)
+        reader = cluster.client()
+        scrub = Scrub(self.promise, reader, self.faults.atlas)
+        scrubbing = Deferred.fromCoroutine(scrub.run())
         await self.promise.settled(SETTLE)
-        await self._read_back()
+        scrub.stop()
+        await scrubbing
+        await self._write_soon(reader)
+        await self._read_back(reader)
         problem = self.promise.replica_problem(full=True)
         if problem:
             self.promise.violated(problem)
         self.promise.stop()
+        self._judge_ends()
         for violation in self.history.violations():
             self.promise.violated(violation)
 
@@ -120,9 +90,7 @@ class Workload:
         dice = Dice(self.world.random(client.host.name))
         while self._active:
             await self.cluster.sleep(dice.between(0.02, 0.6))
-            act = dice.weighted(
-                [(self._upload, 5.0), (self._download, 4.0), (self._delete, 2.0), (self._list, 1.0)]
-            )
+            act = dice.weighted(self._acts)
             if dice.chance(0.05):
                 client.open()
             if await self._enter(client):
@@ -138,8 +106,8 @@ class Workload:
         return True
 
     def _name(self, client: ClusterClient, dice: Dice) -> str:
-        owner = "shared" if dice.chance(0.3) else client.host.name
-        return f"{owner}/{dice.below(NAMES)}"
+        owner = "shared" if dice.chance(self.plan.shared) else client.host.name
+        return f"{owner}/{dice.below(self.plan.names)}"
 
     def _content(self, dice: Dice) -> bytes:
         """Lengths around the edges of chunks, and some between (S45)."""
@@ -203,12 +171,22 @@ class Workload:
         await self._end(client, operation, fetch(), FileNotFound)
         return operation.outcome
 
+    async def _stat(self, client: ClusterClient, dice: Dice) -> None:
+        """Whether a name is there, and of how many bytes."""
+        name = dice.pick(self.history.names() or ["nothing"])
+        try:
+            await client.run(client.files.stat(name))
+        except (DFSError, HostDown) as error:
+            self._count("stat", error)
+        else:
+            self._count("stat", None)
+
     async def _list(self, client: ClusterClient, dice: Dice) -> None:
         """A page of names is one read of each: those that are there with what they hold, the others as absent."""
         prefix = dice.pick(["shared/", f"{client.host.name}/"])
         asked = [
             self.history.begin(client.host.name, Kind.READ, f"{prefix}{number}", "", self.world.clock.now)
-            for number in range(NAMES)
+            for number in range(self.plan.names)
         ]
         try:
             names = set(await client.run(client.names(prefix)))
@@ -244,9 +222,27 @@ class Workload:
         self.counts[f"{what} {outcome}"] += 1
         self.world.note(f"operation {what} {outcome}")
 
-    async def _read_back(self) -> None:
+    async def _write_soon(self, client: ClusterClient) -> None:
+        """A fresh write, now that all is well again."""
+        settings, began = self.plan.settings, self.world.clock.now
+        content = Dice(self.world.random("last write")).content(settings.chunk_size + 1)
+        path = client.put_local(content)
+        if await self._enter(client):
+            upload = client.files.upload(path, "last/write", chunk_size=settings.chunk_size)
+            await self._try_upload(client, "last/write", content, upload)
+        waited = self.world.clock.now - began
+        limit = ELECTIONS * 2 * settings.election_ticks * settings.tick
+        if waited > limit or not self.history.of("last/write"):
+            self.promise.violated(f"a fresh write took {waited:.1f} s, more than {limit:g}")
+
+    def _judge_ends(self) -> None:
+        """No server may have ended by itself without a fault that explains it."""
+        for name, node in self.cluster.nodes.items():
+            if node.fatal and name not in self.faults.ground.excused:
+                self.promise.violated(f"{name} ended by itself: {node.fatal[0]}")
+
+    async def _read_back(self, reader: ClusterClient) -> None:
         """Every name once more, by a client that knows nothing; none may fail."""
-        reader = self.cluster.client()
         for name in self.history.names():
             if await self.read(reader, name) is Outcome.UNKNOWN:
                 self.promise.violated(f"{name!r} could not be read after all was well again")
@@ -278,10 +274,10 @@ def run_plan(seed: int, plan: Plan) -> Result:
         world.clock.now,
         time.perf_counter() - began,
         world.clock.events,
-        dict(sorted(workload.faults.counts.items())),
+        dict(sorted(workload.faults.ground.counts.items())),
         dict(sorted(workload.counts.items())),
         tuple(promise.violations),
-        tuple(workload.faults.schedule),
+        tuple(workload.faults.ground.schedule),
     )
 
 

@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.simulation.cluster import SimulatedCluster
 from dfs.simulation.host import World
+from dfs.simulation.plan import Plan
 from dfs.simulation.promise import Promise
 from dfs.simulation.run import Run, summary
-from dfs.simulation.workload import Plan, run_plan, run_seed
+from dfs.simulation.workload import run_plan, run_seed
 from dfs.test.pieces import ROOT
 
 SEEDS = 20

@@ -15,7 +15,7 @@ from dfs.metaserver.records import head_codec
 from dfs.metaserver.snapshotting import MemoryFolder
 from dfs.metaserver.statehash import EMPTY, updated
 from dfs.metaserver.test.bench import CHUNK, CLUSTER, Bench
-from dfs.metaserver.transaction import FileEnded, NodeChanged, ShortChunk
+from dfs.metaserver.transaction import FileEnded, NodeChanged, ShortChunk, UploadBegan
 from dfs.protocol.errors import BadRequest
 from dfs.raft.errors import WrongCluster
 from dfs.raft.interfaces import Command, IStateMachine, SnapshotMark
@@ -146,12 +146,12 @@ class MachineTests(SynchronousTestCase):
         self.assertEqual(self.bench.machine.applied().index, 3)
 
     def test_events(self) -> None:
-        """The leader's planner hears of nodes, short chunks and ended files, once."""
+        """The leader's planner hears of nodes, uploads, short chunks and ended files, once."""
         self.assertEqual(self.bench.machine.take_events(), ((NodeChanged(1), NodeChanged(2), NodeChanged(3)), False))
         granted = self.bench.create("a", 1)
         self.bench.write(granted, granted.placements[0], (1, 2))
         self.bench.do(commands.DeleteFile(self.bench.operation(), None, granted.file_id))
-        events = (ShortChunk(granted.file_id, 0), FileEnded(granted.file_id))
+        events = (UploadBegan(granted.file_id, 1), ShortChunk(granted.file_id, 0), FileEnded(granted.file_id))
         self.assertEqual(self.bench.machine.take_events(), (events, False))
         self.assertEqual(self.bench.machine.take_events(), ((), False))
 

@@ -6,6 +6,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.metaserver import commands
 from dfs.metaserver.clustertime import ClusterClock
 from dfs.metaserver.config import MetaConfig
 from dfs.metaserver.expiring import Expiring
@@ -13,7 +14,7 @@ from dfs.metaserver.judging import Judging
 from dfs.metaserver.test.cluster import Cluster
 from dfs.protocol import messages as m
 from dfs.protocol.errors import FileExists, StaleEpoch, Unavailable, UploadGone
-from dfs.protocol.values import CHUNK_SIZE
+from dfs.protocol.values import CHUNK_SIZE, file_digest
 
 
 def short_ttl(config: MetaConfig) -> MetaConfig:
@@ -149,6 +150,45 @@ class UploadingTests(SynchronousTestCase):
             cluster.done(m.RenewLease(kept.file_id, kept.epoch), m.Lease)
         renew = m.RenewLease(abandoned.file_id, abandoned.epoch)
         self.assertRaises(UploadGone, cluster.ask, cluster.leader(), renew)
+
+    def test_an_upload_that_nobody_was_told_of_expires(self) -> None:
+        """S15, S40: an upload that was begun while its writer's connection broke, so that nobody answered, ends too; so
+        does one that was taken over in the same way."""
+        cluster = self.cluster(3, short=True)
+        term = cluster.leader().term
+        assert term is not None
+        propose = term.seams.proposer.propose
+        begin = commands.CreateUpload(
+            operation=cluster.operation(),
+            name="a",
+            size=0,
+            chunk_size=CHUNK_SIZE,
+            replication=3,
+            quorum=2,
+            placements=(),
+            wall_ms=1,
+        )
+        unheard = cluster.world.run_until(Deferred.fromCoroutine(propose(begin, m.UploadGranted)))
+        resumed = cluster.create("b")
+        take_over = commands.ResumeUpload(cluster.operation(), resumed.file_id, ())
+        cluster.world.run_until(Deferred.fromCoroutine(propose(take_over, m.UploadGranted)))
+        machine = term.seams.machine
+        self.assertEqual(machine.head.uploads, 2)
+        assert unheard is not None
+        cluster.world.run(12.0)
+        self.assertEqual(machine.head.uploads, 0)
+        self.assertEqual(len(term.leases), 0)
+
+    def test_committed_uploads_leave_the_table_of_leases(self) -> None:
+        """Nothing is proposed for an upload that was committed: its lease is gone, whoever hears of what first."""
+        cluster = self.cluster(3, short=True)
+        granted = cluster.create("a", 0)
+        commit = m.CommitFile(cluster.operation(), granted.file_id, granted.epoch, 0, 0, file_digest(b""))
+        cluster.done(commit, m.FileInfo)
+        cluster.world.run(1.0)
+        term = cluster.leader().term
+        assert term is not None
+        self.assertEqual(len(term.leases), 0)
 
     def test_deleting_an_upload(self) -> None:
         """S36: an upload in progress is deleted by its id; its writer is told, and commits nothing more."""

@@ -6,10 +6,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.simulation.cluster import ClusterSettings, SimulatedCluster
-from dfs.simulation.faults import Decision, Faults, Mix
+from dfs.simulation.faults import Decision, Faults
 from dfs.simulation.host import World
 
-SLOWNESS = Mix(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0)
+SLOWNESS = {"slow_link": 1.0, "slow_disk": 1.0, "step_clock": 1.0}
 """Kinds that draw without a look at what is up."""
 
 
@@ -18,7 +18,7 @@ def schedule(keep: frozenset[int] | None) -> list[Decision]:
     world = World(5)
     faults = Faults(SimulatedCluster(world, ClusterSettings()), SLOWNESS, keep)
     world.run_until(Deferred.fromCoroutine(faults.run(30.0)))
-    return faults.schedule
+    return faults.ground.schedule
 
 
 class NumberedFaultsTests(SynchronousTestCase):

@@ -7,8 +7,8 @@ import json
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.simulation.plan import Result
 from dfs.simulation.run import Run, check_scenario, parse_seeds, run_and_tell
-from dfs.simulation.workload import Result
 
 
 @frozen
