@@ -47,7 +47,7 @@ def draw_settings(dice: Dice) -> ClusterSettings:
         heartbeat_interval=dice.pick([0.2, 0.5, 1.0]),
         lease=dice.pick([3.0, 6.0]),
         upload_ttl=dice.pick([8.0, 15.0]),
-        chunk_size=dice.pick([4 << 10, 64 << 10]),
+        chunk_size=dice.pick([64 << 10, 64 << 10, 256 << 10]),
     )
 
 

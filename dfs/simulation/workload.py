@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
-from dfs.client.errors import DFSError, FileExists, FileNotFound
+from dfs.client.errors import BadRequest, DFSError, FileExists, FileNotFound
 from dfs.kv.errors import StoreFailed
 from dfs.raft.errors import StorageFailed
 from dfs.simulation.cluster import LOCAL, ClusterClient, HostDown, SimulatedCluster
@@ -37,8 +37,8 @@ SETTLE = 90.0
 GIVE_UP = 400.0
 """Virtual seconds after which a run that has not ended is a violation."""
 
-ELECTIONS = 10
-"""Election time-outs within which a fresh client's write must be done, once the cluster is whole."""
+ELECTIONS, AT_LEAST = 10, 5.0
+"""Election time-outs, and seconds at any rate, within which a fresh write must be done once the cluster is whole."""
 
 
 class Workload:
@@ -207,6 +207,9 @@ class Workload:
         except refusal as error:
             self.history.end(operation, Outcome.REFUSED)
             self._count(operation.kind.value, error)
+        except BadRequest as error:
+            self.history.end(operation, Outcome.UNKNOWN)
+            self.promise.violated(f"a client made no sense to a server: {error} in {operation}")
         except (DFSError, HostDown) as error:
             self.history.end(operation, Outcome.UNKNOWN)
             self._count(operation.kind.value, error)
@@ -231,7 +234,7 @@ class Workload:
             upload = client.files.upload(path, "last/write", chunk_size=settings.chunk_size)
             await self._try_upload(client, "last/write", content, upload)
         waited = self.world.clock.now - began
-        limit = ELECTIONS * 2 * settings.election_ticks * settings.tick
+        limit = max(ELECTIONS * 2 * settings.election_ticks * settings.tick, AT_LEAST)
         if waited > limit or not self.history.of("last/write"):
             self.promise.violated(f"a fresh write took {waited:.1f} s, more than {limit:g}")
 

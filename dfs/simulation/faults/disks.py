@@ -25,11 +25,18 @@ def slow_disk(ground: Ground, atlas: Atlas) -> None:
 
 
 def full_disk(ground: Ground, atlas: Atlas) -> None:
-    """Nothing more fits, or little (S21)."""
-    disk = ground.any_node().host.disk
+    """Nothing more fits, or little (S21).  A metadata server ends if its tables are what does not fit."""
+    node = ground.any_node()
+    disk = node.host.disk
+    ground.excused[node.name] = None
     disk.capacity = disk.used + ground.dice.pick([0, 1000, 100_000])
     ground.note("full disk", str(disk.capacity))
-    ground.later(0.5, 5.0, lambda: setattr(disk, "capacity", HUGE))
+
+    def fits() -> None:
+        disk.capacity = HUGE
+        ground.start(node)
+
+    ground.later(0.5, 5.0, fits)
 
 
 def failed_sync(ground: Ground, atlas: Atlas) -> None:
