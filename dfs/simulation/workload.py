@@ -75,9 +75,7 @@ class Workload:
         await scrubbing
         await self._write_soon(reader)
         await self._read_back(reader)
-        problem = self.promise.replica_problem(full=True)
-        if problem:
-            self.promise.violated(problem)
+        await self.promise.settled(SETTLE)
         self.promise.stop()
         self._judge_ends()
         for violation in self.history.violations():

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dfs.simulation.consensus.group import run_seed
+from dfs.simulation.plan import Result
 from dfs.simulation.run import Say, closing, parse_seeds, summary, writer
-from dfs.simulation.workload import Result
 
 COMMAND = "python -m dfs.simulation.consensus"
 

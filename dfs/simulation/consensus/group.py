@@ -18,7 +18,7 @@ from dfs.simulation.consensus.faults import Faults
 from dfs.simulation.consensus.member import Member
 from dfs.simulation.consensus.network import Network, Packet
 from dfs.simulation.consensus.plan import NAMES, Plan, plan_of
-from dfs.simulation.workload import Result
+from dfs.simulation.plan import Result
 
 SETTLE_TIME_OUTS = 10
 """Election time-outs, the longest that are drawn, within which a healed group must have a leader, equal logs and a
