@@ -93,7 +93,8 @@ class IDisk(Interface):
         """Names (not paths) in sorted order."""
 
     def make_folders(path: str) -> None:
-        """Make the folder and its missing parents, and sync each parent that changed.  Fine if it exists."""
+        """Make the folder and its missing parents, and sync each parent that changed.  Fine if it exists: then its
+        name is synced, since who made it may have been killed before (unless its parent is not ours to read)."""
 
     def rename(source: str, target: str) -> None:
         """Atomically replace ``target``.  Durable after ``sync_folder`` of the parent(s)."""

@@ -23,7 +23,7 @@ import os
 import shutil
 import stat as modes
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from zope.interface import implementer
 
@@ -248,6 +248,8 @@ class RealDisk:
         while not self.exists(step):
             missing.append(step)
             step = os.path.dirname(step)
+        with suppress(ReadOnly):  # a folder that may not be read holds nothing that we made
+            self.sync_folder(os.path.dirname(step))
         for folder in reversed(missing):
             with translated(folder):
                 try:

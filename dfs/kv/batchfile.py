@@ -177,7 +177,9 @@ class BatchFile:
         self.end = len(HEADER)
         self.sequence = 0
         self.live = 0  # bytes of changes that still count; kept by the store
-        if not disk.exists(self.path):
+        if disk.exists(self.path):
+            disk.sync_folder(folder)  # who put it there may have been killed before
+        else:
             self._swap(self._begin())
         self._file = disk.open(self.path)
         self._synced = 0

@@ -3,14 +3,17 @@
 A private transactional environment in the store's folder: one process, one thread at a
 time, hence no lock region.  Our own lock is taken before it is opened, always with
 recovery.  A batch is one transaction committed without a sync; :meth:`BerkeleyStore.sync`
-flushes the engine's log; checkpoints now and then, with automatic removal of log files,
+flushes the engine's log; checkpoints now and then, each followed by the removal of log files,
 bound both the disk (220,000 puts left 114 MiB of logs without) and the next recovery.
+Log files are removed by us, once the files and names that replace them are durable; the
+engine's automatic removal comes before that.
 
 Guards against silence: pages carry the engine's checksums, each value carries our
 CRC-32C over key and value (R31), and :mod:`dfs.kv.witness` sees a failed fsync that the
-engine retried.  What remains: with damage in its log, recovery ends there, returns success
-and prints nothing.  The batches that are left are a prefix; the applied index is stored in
-the same transactions, so the Raft log is replayed from there.
+engine retried and syncs the names of its files, which the engine does not.  What remains:
+with damage in its log, recovery ends there, returns success and prints nothing.  The batches
+that are left are a prefix; the applied index is stored in the same transactions, so the Raft
+log is replayed from there.
 
 ==========  =====  ======================================================================
 record      bytes  layout
@@ -53,6 +56,7 @@ LOG_FILE = 16 << 20
 LOG_BUFFER = 1 << 20
 CHECKPOINT_EVERY = 32 << 20  # bytes of keys and values
 LAYOUT = 1
+RUINED = "a page or the log fails its checks, and the engine cannot recover what it held"
 
 _CRC = Struct("!I")
 _META = Struct("!BQ")
@@ -96,18 +100,28 @@ class BerkeleyStore:
         self._slot = SnapshotSlot()
         self._lock = lock
         self._logged = 0
+        self._log_named = 0
         self._witness = SyncWitness(disk, folder)
         with self._failing():
             disk.make_folders(folder)
-            self._environment = _open_environment(folder, cache)
+            self._settle()
+            with _recovering(folder):
+                self._environment = _open_environment(folder, cache)
             _OPEN.add(self)
             try:
-                self._db = _open_tables(self._environment)
+                with _recovering(folder):
+                    self._db = _open_tables(self._environment)
                 self._count = self._load_count()
-                self._witness.watch()
+                self._settle()  # what recovery shows is what the caller builds on
             except BaseException:
                 self._witness.close()
                 raise
+
+    def _settle(self) -> None:
+        """Make durable what a killed process left in the page cache (R26).  Recovery takes the log that it reads for
+        durable: it writes and syncs pages that count on records which a power cut would take away."""
+        self._witness.watch()
+        self._witness.confirm()
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -170,6 +184,7 @@ class BerkeleyStore:
         try:
             self._count = self._commit(batch)
             self._logged += length
+            self._name_log()
             if self._logged >= CHECKPOINT_EVERY:
                 self._checkpoint()
         except (bdb.DBError, DiskError, StoreCorrupt) as error:
@@ -195,10 +210,19 @@ class BerkeleyStore:
         transaction.commit(bdb.DB_TXN_NOSYNC)
         return count
 
+    def _name_log(self) -> None:
+        """Once the engine has begun another log file: make its name durable before pages count on what is in it."""
+        number = self._environment.log_stat()["cur_file"]
+        if number != self._log_named and f"log.{number:010d}" in self._witness.confirm_names():
+            self._log_named = number
+
     def _checkpoint(self) -> None:
         self._witness.watch()
+        self._environment.log_flush()
+        self._witness.confirm_names()  # pages may become durable only after the log that they count on
         self._environment.txn_checkpoint(0, 0, bdb.DB_FORCE)
         self._witness.confirm()
+        self._environment.log_archive(bdb.DB_ARCH_REMOVE)
         self._logged = 0
 
     def sync(self) -> None:
@@ -234,12 +258,20 @@ class BerkeleyStore:
                 self._lock.release()
 
 
+@contextmanager
+def _recovering(folder: str) -> Iterator[None]:
+    """Say what it means when the engine gives its recovery up."""
+    try:
+        yield
+    except bdb.DBRunRecoveryError as error:
+        raise StoreCorrupt(f"{folder}: {RUINED} ({error})") from error
+
+
 def _open_environment(folder: str, cache: int) -> Any:
     environment = bdb.DBEnv()
     environment.set_cachesize(cache >> 30, cache & ((1 << 30) - 1), 1)
     environment.set_lg_max(LOG_FILE)
     environment.set_lg_bsize(LOG_BUFFER)
-    environment.log_set_config(bdb.DB_LOG_AUTO_REMOVE, 1)
     environment.open(folder, _ENVIRONMENT)
     return environment
 

@@ -9,6 +9,8 @@
 The marker is the truth.  A replacement (an installed snapshot, a conversion) is built in the
 folder of the next generation, made durable, and comes into force when the marker is replaced
 by a rename (R37, R39): a crash at any moment leaves the former or the new state, whole.
+A process killed after the rename leaves a marker that is read and not yet durable, so the folder is synced before
+it is read.
 Folders of other generations are left-overs and go at the next opening.
 """
 
@@ -118,6 +120,7 @@ class StoreFolder:
         disk.make_folders(path)
         self._lock = disk.lock(f"{path}/{LOCK}")
         try:
+            disk.sync_folder(path)
             self.marker = read_marker(disk, path)
             self.choice = choose(engine, self.marker, path)
         except BaseException:

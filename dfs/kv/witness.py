@@ -1,10 +1,14 @@
-"""A second look at syncs that an engine retries.
+"""A second look at syncs that an engine retries, and the syncs of names that it leaves out.
 
 libdb 5.3 retries a failed fsync; Linux reports a failed write-back once to each open
 descriptor, drops the pages, and the retry succeeds on nothing (Rebello et al., ATC 2020).
 So we hold descriptors of our own on the same files, opened before the engine syncs, and
 sync them after it: a failure that it swallowed is reported to us as well.  Where nothing
 is dirty the second sync costs a system call.
+
+libdb makes its log files one after the other and never syncs their folder: what it flushed
+into a new file could be gone with the file's name (R26).  So the folder is synced whenever a
+file is there that was not when it was synced last.
 """
 
 from __future__ import annotations
@@ -20,10 +24,11 @@ class SyncWitness:
         self._disk = disk
         self._folder = folder
         self._files: dict[str, IDiskFile] = {}
+        self._named: set[str] = set()
 
     def watch(self) -> None:
         """Before the engine syncs: open what is new, let go of what is gone."""
-        names = {name for name in self._disk.list_folder(self._folder) if is_engine_file(name)}
+        names = self._names()
         for name in set(self._files) - names:
             self._files.pop(name).close()
         for name in sorted(names - set(self._files)):
@@ -33,9 +38,22 @@ class SyncWitness:
                 continue
 
     def confirm(self) -> None:
-        """After the engine synced: raise SyncFailed if any write-back failed since :meth:`watch`."""
+        """After the engine synced: raise SyncFailed if any write-back failed since :meth:`watch`.  The names of the
+        engine's files are durable as well when it returns."""
         for file in self._files.values():
             file.sync()
+        self.confirm_names()
+
+    def confirm_names(self) -> set[str]:
+        """Make the names of the engine's files durable; raises SyncFailed.  Which there are."""
+        names = self._names()
+        if not names <= self._named:
+            self._disk.sync_folder(self._folder)
+        self._named = names
+        return names
+
+    def _names(self) -> set[str]:
+        return {name for name in self._disk.list_folder(self._folder) if is_engine_file(name)}
 
     def close(self) -> None:
         """Let go of all; idempotent."""

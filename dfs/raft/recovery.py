@@ -20,8 +20,9 @@ only when the one before is durable to its end.  So:
 * The last segment may end within its first sector with an invalid header: it
   was being made, and nothing was ever written to it.  It is removed.
 
-A process that was killed leaves writes in the page cache that look durable and
-are not: the last batch is written again in place and synced before anything is
+A process that was killed leaves names and writes in the page cache that look durable
+and are not: the folder is synced before anything in it is counted upon, and
+the last batch is written again in place and synced before anything is
 acknowledged on the strength of it.  (Written again, because after a failed sync
 the kernel may hold clean pages that never reached the disk: Rebello et al., "Can
 Applications Recover from fsync Failures?", ATC 2020.)
@@ -97,6 +98,7 @@ def recover(disk: IDisk, folder: str, first_segment: int, base_index: int) -> Re
     Removes leftovers of an interrupted compaction, cuts a torn tail, and makes durable what it returns.
     Raises StorageCorrupt.
     """
+    disk.sync_folder(folder)
     log = Recovered(base_index, base_index, base_index)
     sequences = _clean(disk, folder, first_segment)
     if not sequences or sequences != list(range(first_segment, sequences[-1] + 1)):

@@ -166,7 +166,16 @@ class RealDiskTests(SynchronousTestCase):
         synced: list[str] = []
         self.patch(self.disk, "sync_folder", synced.append)
         self.disk.make_folders(os.path.join(self.root, "a", "b"))
-        self.assertEqual(synced, [self.root, os.path.join(self.root, "a")])
+        self.assertEqual(synced[1:], [self.root, os.path.join(self.root, "a")])
+
+    def test_a_folder_that_is_there_is_synced(self) -> None:
+        """A folder whose maker was killed before its sync is durable before anybody counts on it (S09, R26)."""
+        synced: list[str] = []
+        os.mkdir(os.path.join(self.root, "a"))
+        self.patch(self.disk, "sync_folder", synced.append)
+        self.disk.make_folders(os.path.join(self.root, "a"))
+        self.disk.make_folders(os.path.join(self.root, "a", "b"))
+        self.assertEqual(synced, [self.root, self.root, os.path.join(self.root, "a")])
 
     def test_nothing_is_inherited(self) -> None:
         """Files and locks are not passed on to child processes."""

@@ -182,6 +182,51 @@ class BerkeleyStoreTests(StoreContract, SynchronousTestCase):
         self.assertRaises(StoreFailed, store.sync)
         self.assertRaises(StoreFailed, store.get, b"a")
 
+    def test_names_are_durable(self) -> None:
+        """R26: the engine never syncs its folder, so we do: before a sync returns, and before log files go."""
+        from dfs.kv import berkeley
+
+        self.patch(berkeley, "CHECKPOINT_EVERY", 300_000)
+        named: set[str] = set()
+        sync_folder = self.disk.sync_folder
+
+        def synced(path: str) -> None:
+            if path == self.base:
+                named.update(os.listdir(path))
+            sync_folder(path)
+
+        self.patch(self.disk, "sync_folder", synced)
+        store = self.opened()
+        for number in range(60):
+            store.apply(Batch({b"%03d" % (number % 7): os.urandom(100_000)}))
+            if number % 5 == 0:
+                store.sync()
+                files = {name for name in os.listdir(self.base) if name.startswith("log.")}
+                self.assertLessEqual({*files, "tables.db"}, named)
+        self.assertNotIn("log.0000000001", files)
+        self.assertIn("log.0000000001", named)
+
+    def test_killed_log_is_synced_before_recovery(self) -> None:
+        """R26: recovery writes pages from a log that a killed process may have left unsynced; it is synced first."""
+        from dfs.kv import berkeley
+
+        events: list[str] = []
+        sync, open_environment = RealFile.sync, berkeley._open_environment
+
+        def synced(file: RealFile) -> None:
+            events.append(os.path.basename(file.path))
+            sync(file)
+
+        def opened(folder: str, cache: int) -> Any:
+            events.append("recovery")
+            return open_environment(folder, cache)
+
+        folder = self.crashed(3)
+        self.patch(RealFile, "sync", synced)
+        self.patch(berkeley, "_open_environment", opened)
+        self.opened(folder)
+        self.assertEqual(events[: events.index("recovery")], ["log.0000000001", "tables.db"])
+
     def test_logs_are_removed(self) -> None:
         """Checkpoints let old log files go: the folder does not grow with what was overwritten."""
         from dfs.kv import berkeley
