@@ -56,13 +56,18 @@ def write_tree(root: str, tree: Tree) -> None:
 
 
 class Recorder:
-    """Calls on files below ``root``, by inode.  The n-th call from now ends the process where ``kill_at`` is n."""
+    """Calls on files below ``root``, by inode.
+
+    :ivar kill_at: so many calls are still carried out, then the process ends; None: it never does.
+    :ivar kill_at_naming: the same, but only syncs of folders are counted.
+    """
 
     def __init__(self, root: str) -> None:
         self.root = root
         self.start = read_tree(root)
         self.calls: list[Call] = []
         self.kill_at: int | None = None
+        self.kill_at_naming: int | None = None
         self._inodes = {path: number for number, path in enumerate(files_of(self.start.items()), 1)}
         self.folders = {path for path, content in self.start.items() if content is None} | {""}
 
@@ -77,12 +82,14 @@ class Recorder:
             return ""
         return path[len(self.root) + 1 :] if path.startswith(self.root + "/") else None
 
-    def due(self) -> None:
-        """Before a call that changes something: count it, or end the process."""
+    def due(self, naming: bool = False) -> None:
+        """Before a call that changes something: count it, or end the process.  ``naming``: a folder's sync."""
         if self.kill_at is not None:
             self.kill_at -= 1
-            if self.kill_at < 0:
-                raise Killed
+        if self.kill_at_naming is not None and naming:
+            self.kill_at_naming -= 1
+        if min(self.kill_at or 0, self.kill_at_naming or 0) < 0:
+            raise Killed
 
     def note(self, call: Call) -> None:
         """It was carried out."""
@@ -251,7 +258,7 @@ class _Steps(RealDisk):
             for name in self.list_folder(path):
                 if self.stat(f"{path}/{name}").is_folder:
                     self._recorder.folder_made(f"{inside}/{name}" if inside else name)
-        self._recorder.due()
+        self._recorder.due(naming=True)
         super().sync_folder(path)
         if inside is not None:
             self._recorder.note(SyncFolder(inside))

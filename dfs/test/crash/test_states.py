@@ -12,7 +12,7 @@ from dfs.kv.engines import is_installed
 from dfs.test.crash import strace
 from dfs.test.crash.chunks import Chunks
 from dfs.test.crash.draws import State, states
-from dfs.test.crash.hunt import SUBJECTS, Found, Hunt, compare, scratch
+from dfs.test.crash.hunt import SUBJECTS, Found, Hunt, compare, digest_of, scratch
 from dfs.test.crash.lives import judge, live
 from dfs.test.crash.raftlog import RaftLog
 from dfs.test.crash.recording import Killed, Recorder, RecordingDisk, write_tree
@@ -20,8 +20,9 @@ from dfs.test.crash.subjects import Subject
 from dfs.test.crash.tables import Tables
 
 SEED = 7
-FOUNDING_CALLS = 40
-"""More calls than the founding of a table folder or a log takes."""
+STEPS = 8
+ROUNDS = 7
+"""Draws at each position: the four plain ones, and some more."""
 
 
 class Sample(SynchronousTestCase):
@@ -65,39 +66,53 @@ class SampleTests(Sample):
         self.tried(subject, 80, 40)
 
 
-class FoundingTests(Sample):
-    """A process killed at each call of a founding leaves names that are seen and not durable; the next one builds
-    on them, and the power fails."""
+class KilledTests(Sample):
+    """A process killed before a folder's sync leaves names that are seen and not durable; the next one builds on
+    them, and then the power fails."""
 
-    def built_on(self, subject: Subject, kill_at: int) -> list[State]:
-        """What a power cut leaves of the second life, whatever was not synced being lost."""
+    def cut(self, subject: Subject, seed: int, kill_at: int) -> list[State] | None:
+        """Distinct states that a power cut leaves in the second life; None where the first was not killed."""
         root = f"{self.folder}/life-{kill_at}"
         write_tree(root, {})
         recorder = Recorder(root)
         recorder.mark(subject.empty)
-        for kill, steps in ((kill_at, 1), (None, 3)):
-            recorder.kill_at = kill
-            disk = RecordingDisk(recorder)
-            try:
-                live(subject, disk, root, Random(kill_at), steps, recorder.mark, clean=kill is None)
-            except Killed:
-                pass
-            finally:
-                disk.end_process()
+        recorder.kill_at_naming = kill_at
+        disk = RecordingDisk(recorder)
+        try:
+            live(subject, disk, root, Random(seed), STEPS, recorder.mark, clean=True)
+            return None
+        except Killed:
+            pass
+        finally:
+            disk.end_process()
+        recorder.kill_at_naming = None
+        before = len(recorder.calls)
+        disk = RecordingDisk(recorder)
+        live(subject, disk, root, Random(seed), 2, recorder.mark, clean=True)
+        disk.end_process()
         compare(recorder.recording, root)
-        return list(islice(states(recorder.recording, Random(1)), len(recorder.calls) + 1))[:-1:2]
+        positions = frozenset(range(before, len(recorder.calls) + 1))
+        drawn = islice(states(recorder.recording, Random(kill_at), positions), ROUNDS * len(positions))
+        return list({digest_of(state): state for state in drawn}.values())
 
-    def survives(self, subject: Subject) -> None:
+    def survives(self, subject: Subject, seed: int) -> None:
+        """Kill before each of the folder syncs of a life."""
         with subject.small():
-            for kill_at in range(FOUNDING_CALLS):
-                for state in self.built_on(subject, kill_at):
+            for kill_at in range(100):
+                found = self.cut(subject, seed, kill_at)
+                if found is None:
+                    self.assertGreater(kill_at, 5)
+                    return
+                for state in found:
                     verdict = judge(subject, state, f"{self.folder}/state", Random(1))
-                    self.assertEqual(verdict.problem, "", f"killed at call {kill_at}; {state.story}")
+                    self.assertEqual(verdict.problem, "", f"killed before folder sync {kill_at}; {state.story}")
+        self.fail("the life never ended")
 
     def test_raft_log(self) -> None:
         """R26: a vote or an entry is acknowledged only in files whose names are durable, whoever made them."""
-        self.survives(RaftLog())
+        self.survives(RaftLog(), 2)
 
     def test_tables(self) -> None:
-        """R26 R37: a synced batch lies behind names that are durable, whoever made them."""
-        self.survives(Tables("semidbm"))
+        """R26 R37: a synced batch lies behind names that are durable, whoever made them; a former generation goes
+        only when its successor is durable."""
+        self.survives(Tables("semidbm"), 3)
