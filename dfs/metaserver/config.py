@@ -27,8 +27,11 @@ def open_tables(disk: IDisk, folder: str, engine: str) -> IStoreFolder:
 class MetaConfig:
     """One metadata server.  Times are seconds.
 
-    :ivar node: its name, one of ``peers``.
-    :ivar peers: every founder's name and advertised address, itself included; the same on each of them.
+    :ivar node: its name; one of ``peers`` unless it joins.
+    :ivar peers: every founder's name and advertised address, itself included; the same on each of them.  One that joins
+        names some that belong already.
+    :ivar join: where the folder is new, wait to be let in instead of founding a cluster (S28).
+    :ivar advertise: where others reach us, "" where ``peers`` says it.
     :ivar listen: an endpoint description, as in ``tcp:7000:interface=127.0.0.1``.
     :ivar folder: absolute; holds ``raft`` and ``tables``.
     :ivar store: the engine of the tables: auto, berkeleydb, semidbm, memory.
@@ -41,6 +44,8 @@ class MetaConfig:
     listen: str
     folder: str
     cluster_key: bytes = field(repr=False)
+    join: bool = False
+    advertise: str = ""
     store: str = "auto"
     write_quorum: WriteQuorum = field(factory=lambda: WriteQuorum("majority"))
     heartbeat_interval: float = 3.0
@@ -71,7 +76,7 @@ class MetaConfig:
     @property
     def address(self) -> str:
         """Where others reach us."""
-        return self.peers[self.node]
+        return self.advertise or self.peers[self.node]
 
     def raft(self) -> NodeConfig:
         """Raft's share of the settings."""
@@ -80,6 +85,7 @@ class MetaConfig:
             node=self.node,
             members=self.peers,
             cluster_id=self.cluster_id,
+            join=self.join,
             tick=self.tick,
             election_ticks=self.election_ticks,
             trailing_entries=self.trailing_entries,

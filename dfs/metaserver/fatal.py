@@ -10,8 +10,14 @@ from dfs.kv.errors import StoreCorrupt, StoreError, StoreFailed
 from dfs.metaserver.commands import NotUnderstood
 from dfs.raft.errors import StorageCorrupt, StorageFailed, WrongCluster
 
+
+class Removed(Exception):
+    """This member was taken out of the cluster."""
+
+
 #: First match wins: the class, and what to do about it.
 ADVICE: tuple[tuple[type[BaseException], str], ...] = (
+    (Removed, "its folder is of no more use; to have a member here again, give it a new name and an empty folder"),
     (CannotListenError, "stop what uses the port, or choose another --listen"),
     (Locked, "stop it, or choose another --data"),
     (ReadOnly, "make the folder writable for this user, or choose another --data"),

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from dfs.disk.interfaces import IDisk, IDiskLock
 from dfs.metaserver.alarms import Alarms
 from dfs.metaserver.config import MetaConfig
-from dfs.metaserver.fatal import fatal_sentence, is_foreseen
+from dfs.metaserver.fatal import Removed, fatal_sentence, is_foreseen
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.machine import MetadataMachine
 from dfs.metaserver.members import Members
@@ -38,7 +38,7 @@ from dfs.protocol.interfaces import Identity
 from dfs.protocol.listen import ServerFactory, server_factory
 from dfs.protocol.trust import KeyRing
 from dfs.protocol.values import Role
-from dfs.raft.errors import StorageCorrupt
+from dfs.raft.errors import RaftError, StorageCorrupt
 from dfs.raft.node import RaftNode
 from dfs.runtime.interfaces import ILane, Runtime
 
@@ -72,6 +72,7 @@ class MetaServer(Service):
         self._on_fatal = on_fatal
         self._failed = False
         self._starting: Deferred[None] | None = None
+        self._watching: Deferred[None] | None = None
         self._lock: IDiskLock | None = None
         self._lane: ILane | None = None
         self._machine: MetadataMachine | None = None
@@ -80,8 +81,8 @@ class MetaServer(Service):
         self._factory: ServerFactory | None = None
         self._service: MetaService | None = None
         self._status: StatusView | None = None
-        self._pinning = Pinning(self._founding_learnt)
         self._members = Members(config.peers)
+        self._pinning = Pinning(self._members, self._founding_learnt)
         self._transport = RaftTransport(runtime, config.node, self._members, self._pinning.admits)
         self._neighbours = Neighbours(runtime, self._members, self._pinning.admits)
 
@@ -108,7 +109,7 @@ class MetaServer(Service):
         )
         seams = self._seams(machine, raft)
         self._status = status = StatusView(seams, raft.status, lambda: self._term, self._pinning)
-        self._service = MetaService(seams, self._transport, status, lambda: raft.status().leader)
+        self._service = MetaService(seams, self._transport, status, raft)
         self._pinning.read(await lane.run(lambda: members(machine.store)))
         raft.watch_leadership(self)
         await raft.start()
@@ -123,9 +124,10 @@ class MetaServer(Service):
         self._factory = server_factory(self._runtime, identity, self._service, self.cluster_time_ms)
         self._port = await serverFromString(self._runtime.reactor, config.listen).listen(self._factory)
         status.start()
-        self._transport.start(raft, identity, self.cluster_time_ms)
+        self._transport.start(raft, identity, self._service, self.cluster_time_ms)
         self._neighbours.start(identity)
         _log.info("{node} listens at {listen}", node=config.node, listen=config.listen)
+        self._watching = raft.when_removed().addCallback(self._removed)
         self.ready.callback(None)
 
     def _founding_learnt(self, founding: bytes) -> None:
@@ -170,14 +172,27 @@ class MetaServer(Service):
     # ---- stop
 
     def stopService(self) -> Deferred[None]:
-        """Orderly: answer nothing new, step down, close what is open.  Fires when everything is closed."""
+        """Orderly: hand leadership over, answer nothing new, close what is open.  Fires when everything is closed."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         if self._starting is not None:
             await self._starting
+        await self._hand_over()
         await self._close()
+
+    async def _hand_over(self) -> None:
+        """A planned stop costs no election time-out: who has caught up furthest leads before we fall silent (R58)."""
+        raft = self._raft
+        if raft is None or self._failed or raft.status().role != "leader" or len(raft.status().members) < 2:
+            return
+        try:
+            leader = await raft.transfer()
+        except RaftError as error:
+            _log.info("leadership is not handed over: {error}", error=error)
+        else:
+            _log.info("{leader} leads from here on", leader=leader)
 
     async def _close(self) -> None:
         if self.stopped:
@@ -233,6 +248,10 @@ class MetaServer(Service):
         if term is not None and term.loaded:
             return max(1, term.now_ms())
         return self._status.cluster_time_ms if self._status is not None else 1
+
+    def _removed(self, _: object) -> None:
+        """See IRaft.when_removed."""
+        self._fatal(Failure(Removed(f"it was removed from the cluster by `dfs meta remove --name {self.config.node}`")))
 
     def _raft_failed(self, failure: Failure) -> None:
         self._fatal(failure)

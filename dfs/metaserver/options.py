@@ -72,12 +72,17 @@ class Options(DaemonOptions):
         ["data", "d", None, "Folder of this node's log and tables; made if it is new."],
         ["listen", "l", None, "Where to listen, as in tcp:7000:interface=127.0.0.1; default: the advertised port."],
         ["advertise", "a", None, "host:port at which others reach this node; default: its address among --peers."],
-        ["node-id", "n", None, "This node's name, one of --peers."],
-        ["peers", "p", None, "All members, this node included: meta-1=host:port,meta-2=host:port,..."],
+        ["node-id", "n", None, "This node's name, one of --peers unless it joins."],
+        ["peers", "p", None, "All founders, this node included: meta-1=host:port,meta-2=host:port,..."],
         ["key-file", "k", None, "The cluster's key (dfs init makes one)."],
         ["config", "c", None, "A TOML file with settings."],
         *setting_flags(SETTINGS),
     ]
+
+    optFlags = [
+        ["join", "j", "Found no cluster: wait to be let in by `dfs meta add`; --peers then names who is there already. "
+         "A folder that holds a member already is that member, with or without this flag."],
+    ]  # fmt: skip
 
     def check(self, settings: Settings) -> None:
         """See DaemonOptions."""
@@ -89,11 +94,14 @@ class Options(DaemonOptions):
     def meta_config(self, settings: Settings, disk: IDisk) -> MetaConfig:
         """Raises SettingError with a sentence."""
         data, node, peers_text, key_file = self.required("data", "node-id", "peers", "key-file")
-        peers = parse_peers(peers_text)
-        if check_node_name(node) not in peers:
+        join = bool(self["join"])
+        peers = parse_peers(peers_text, founding=not join)
+        advertise = self["advertise"] or peers.get(check_node_name(node), "")
+        if node not in peers and not join:
             raise SettingError(f"--node-id {node} is none of --peers ({', '.join(peers)})")
-        advertise = self["advertise"] or peers[node]
-        if str(parse_address(advertise)) != peers[node]:
+        if not advertise:
+            raise SettingError(f"--advertise is needed: where the others reach {node}, as host:port")
+        if str(parse_address(advertise)) != peers.get(node, advertise):
             raise SettingError(f"--advertise {advertise} is not the address of {node} in --peers, {peers[node]}")
         asked = Times(settings[HEARTBEAT_INTERVAL], settings[SUSPECT_AFTER], settings[DEAD_AFTER])
         times = asked.effective()
@@ -105,6 +113,8 @@ class Options(DaemonOptions):
         return MetaConfig(
             node=node,
             peers=peers,
+            join=join,
+            advertise=str(parse_address(advertise)),
             listen=self["listen"] or f"tcp:{parse_address(advertise).port}",
             folder=os.path.abspath(data),
             cluster_key=read_key(disk, os.path.abspath(key_file)),
@@ -119,8 +129,8 @@ class Options(DaemonOptions):
         )
 
 
-def parse_peers(text: str) -> dict[str, str]:
-    """``name=host:port,...`` as addresses by name.  Raises SettingError."""
+def parse_peers(text: str, founding: bool = True) -> dict[str, str]:
+    """``name=host:port,...`` as addresses by name; ``founding``: they are all that there are.  Raises SettingError."""
     peers: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, address = part.partition("=")
@@ -129,8 +139,10 @@ def parse_peers(text: str) -> dict[str, str]:
         if check_node_name(name) in peers:
             raise SettingError(f"--peers: {name} is named twice")
         peers[name] = str(parse_address(address))
-    if len(peers) not in MEMBERS:
-        raise SettingError(f"--peers: a cluster has 1, 3 or 5 metadata servers, not {len(peers)}")
+    if not peers:
+        raise SettingError("--peers names nobody")
+    if founding and len(peers) not in MEMBERS:
+        raise SettingError(f"--peers: a cluster is founded with 1, 3 or 5 metadata servers, not {len(peers)}")
     if len(set(peers.values())) < len(peers):
         raise SettingError("--peers: two members have the same address")
     return peers

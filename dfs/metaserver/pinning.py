@@ -11,7 +11,7 @@ from its own log; a member that joined later learns it from the tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -43,10 +43,12 @@ def members(store: IKeyValueStore) -> dict[str, bytes]:
 class Pinning:
     """What this node knows of pins: those of its tables, and who has shown up without one.
 
+    :param members: those whose incarnations are to be pinned.
     :param learnt: called with the founding when the tables told it first.
     """
 
-    def __init__(self, learnt: Callable[[bytes], None] = lambda founding: None) -> None:
+    def __init__(self, members: Container[str], learnt: Callable[[bytes], None] = lambda founding: None) -> None:
+        self._members = members
         self._pinned: dict[str, bytes] = {}
         self._seen: dict[str, bytes] = {}
         self._learnt = learnt
@@ -74,7 +76,8 @@ class Pinning:
         """Whether this incarnation of a member may speak."""
         pinned = self._pinned.get(member)
         if pinned is None:
-            self._seen.setdefault(member, incarnation)
+            if member in self._members:
+                self._seen.setdefault(member, incarnation)
             return True
         return pinned == incarnation
 

@@ -18,6 +18,7 @@ from dfs.metaserver.damages import Damages, check_speaker
 from dfs.metaserver.files_reading import FilesReading
 from dfs.metaserver.heartbeats import Heartbeats, check_identity
 from dfs.metaserver.leading import LeaderTerm
+from dfs.metaserver.membership import Membership
 from dfs.metaserver.raft_transport import RaftTransport
 from dfs.metaserver.registration import Registration
 from dfs.metaserver.seams import Seams
@@ -29,6 +30,7 @@ from dfs.protocol.errors import BadRequest, Forbidden, Unavailable, UnknownReque
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IOutgoingStream, IService
 from dfs.protocol.messages import CommitOutcomes, Done, HeartbeatAnswer, InventoryTaken, Registered
 from dfs.raft.errors import RaftError
+from dfs.raft.interfaces import IRaft
 
 _log = Logger()
 
@@ -37,18 +39,17 @@ Handler = Callable[[IConnection, Any], Awaitable[object]]
 
 @implementer(IService)
 class MetaService:
-    """:param leader: the name of the member that Raft believes to lead, or None."""
+    """The leadership of this node comes and goes; Raft knows who has it."""
 
-    def __init__(
-        self, seams: Seams, transport: RaftTransport, status: StatusView, leader: Callable[[], str | None]
-    ) -> None:
+    def __init__(self, seams: Seams, transport: RaftTransport, status: StatusView, raft: IRaft) -> None:
         self.seams = seams
-        self._transport, self._status, self._leader = transport, status, leader
+        self._transport, self._status, self._raft = transport, status, raft
         self.term: LeaderTerm | None = None
         self._registration: Registration | None = None
         self._heartbeats: Heartbeats | None = None
         uploading = Uploading(seams, self.leading)
         reading = FilesReading(seams, self.leading)
+        membership = Membership(seams, raft)
         self._damages = Damages(seams)
         self.handlers: dict[type[Any], Handler] = {
             m.CreateUpload: lambda _, request: uploading.create(request),
@@ -65,6 +66,9 @@ class MetaService:
             m.Survey: lambda _, request: reading.survey(request),
             m.ReportCorrupt: lambda _, request: reading.report_corrupt(request),
             m.GetStatus: lambda _, request: status.status(),
+            m.GetMembers: lambda _, request: membership.members(request),
+            m.ChangeMember: lambda _, request: membership.change(request),
+            m.TransferLeadership: lambda _, request: membership.transfer(request),
             m.Register: self._register,
             m.Heartbeat: self._heartbeat,
             m.Inventory: self._inventory,
@@ -90,7 +94,7 @@ class MetaService:
     def leading(self) -> LeaderTerm:
         """The present leadership.  Raises NotLeader with a hint, Unavailable while it still loads."""
         if self.term is None:
-            leader = self._leader()
+            leader = self._raft.status().leader
             raise not_leader(leader if leader != self.seams.config.node else None, self.seams.members)
         if not self.term.loaded:
             raise Unavailable("the new leader is getting ready", hint="ask again")
@@ -145,6 +149,7 @@ class MetaService:
 
     def disconnected(self, connection: IConnection) -> None:
         """See IService."""
+        self._transport.disconnected(connection)
 
     def handle(self, connection: IConnection, request: object) -> Deferred[object]:
         """See IService."""
@@ -174,6 +179,6 @@ class MetaService:
 
     def message_received(self, connection: IConnection, payload: bytes) -> None:
         """See IService."""
-        if not self._transport.message_received(connection.peer, payload):
+        if not self._transport.message_received(connection, payload):
             _log.warn("a message of {name} is not for us: closed", name=connection.peer.name)
             connection.close()

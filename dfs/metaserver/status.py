@@ -15,6 +15,7 @@ from dfs.kv.errors import StoreError
 from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries
 from dfs.metaserver.leading import LeaderTerm
+from dfs.metaserver.membership import role_of
 from dfs.metaserver.moves import Debt
 from dfs.metaserver.pinning import Pinning, members
 from dfs.metaserver.records import Head, NodeRecord
@@ -117,12 +118,12 @@ class StatusView:
         return Status(
             cluster_id=config.cluster_id,
             node=config.node,
-            role=raft.role,
+            role=role_of(raft),
             leader=raft.leader,
             term=raft.term,
             applied=head.index if head is not None else raft.applied_index,
             state_hash=view.state_hash if view is not None else bytes(32),
-            members=tuple(MetaMember(name, address) for name, address in seams.members.items()),
+            members=self._members(raft),
             chunk_servers=self._chunk_servers(),
             files=head.files if head is not None else 0,
             bytes=head.file_bytes if head is not None else 0,
@@ -131,6 +132,12 @@ class StatusView:
             debt_single_copy=self._debt.single,
             alarms=seams.alarms.sentences(),
         )
+
+    def _members(self, raft: RaftStatus) -> tuple[MetaMember, ...]:
+        """Those who belong; a member that joins and knows nothing yet names whom it was told."""
+        known = self._seams.members
+        belong = sorted((*raft.members, *raft.learners)) or list(known)
+        return tuple(MetaMember(name, known.get(name, "")) for name in belong)
 
     async def checkpoints(self) -> Checkpoints:
         """See GetCheckpoints."""

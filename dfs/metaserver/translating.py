@@ -38,11 +38,24 @@ def _malformed(error: Exception, peers: Mapping[str, str]) -> DFSError:
     return BadRequest(f"the request breaks a limit: {error}")
 
 
+def _refused(error: Exception, peers: Mapping[str, str]) -> DFSError:
+    return BadRequest(str(error), hint="`dfs meta list` shows the members")
+
+
+def _soon(error: Exception, peers: Mapping[str, str]) -> DFSError:
+    return Unavailable(str(error), hint="`dfs meta list` shows the members; try again")
+
+
 #: First match wins.
 TABLE: tuple[tuple[type[Exception], Callable[[Exception, Mapping[str, str]], DFSError]], ...] = (
     (raft.NotLeader, _not_leader),
     (raft.Busy, _busy),
     (raft.OutcomeUnknown, _unknown),
+    (raft.ChangeInProgress, _soon),
+    (raft.NotCaughtUp, _soon),
+    (raft.UnknownMember, _refused),
+    (raft.ChangeRefused, _refused),
+    (raft.TransferFailed, _soon),
     (raft.RaftError, _stopped),
     (Malformed, _malformed),
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import evolve
+from typing import Any
+
+from attrs import evolve, frozen
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from dfs.metaserver.raft_transport import is_piece
+from dfs.metaserver.raft_transport import MAX_GUESTS, is_piece
 from dfs.metaserver.test.cluster import Cluster
 from dfs.protocol.interfaces import PeerInfo
 from dfs.protocol.values import Purpose, Role
@@ -21,6 +23,17 @@ from dfs.raft.messages import (
     VoteReply,
     VoteRequest,
 )
+
+
+@frozen(eq=False)
+class Heard:
+    """A connection over which something came."""
+
+    peer: PeerInfo
+    sent: list[bytes]
+
+    def send(self, payload: bytes) -> None:
+        self.sent.append(payload)
 
 
 class TransportTests(SynchronousTestCase):
@@ -40,8 +53,9 @@ class TransportTests(SynchronousTestCase):
             self.assertFalse(is_piece(encode_message(other)), other)
         self.assertFalse(is_piece(b""))
 
-    def test_only_members_are_heard(self) -> None:
-        """A message counts only from a proven metadata server that is a member, other than ourselves."""
+    def test_who_is_heard(self) -> None:
+        """A message counts only from a proven metadata server other than ourselves, with the folder that is pinned if
+        it is a member (R35); one that is none, as far as we know, is heard, and answered where it spoke (R53, R57)."""
         cluster = Cluster()
         cluster.start()
         self.addCleanup(cluster.stop)
@@ -55,19 +69,27 @@ class TransportTests(SynchronousTestCase):
 
         def peer(
             role: Role = Role.META, name: str = "meta-2", trusted: bool = True, of: bytes = incarnation
-        ) -> PeerInfo:
-            return PeerInfo(role, name, Purpose.RAFT, of, trusted, "")
+        ) -> Any:
+            return Heard(PeerInfo(role, name, Purpose.RAFT, of, trusted, ""), [])
 
         cluster.world.run(5.0)
         self.assertTrue(transport.message_received(peer(), b"rubbish that Raft ignores"))
         for stranger in (
             peer(role=Role.CHUNK),
             peer(name="meta-1"),
-            peer(name="meta-9"),
             peer(trusted=False),
             peer(of=bytes(16)),
         ):
             self.assertFalse(transport.message_received(stranger, b""), stranger)
+        guest = peer(name="meta-9")
+        self.assertTrue(transport.message_received(guest, b""))
+        transport.send("meta-9", b"you were removed")
+        transport.disconnected(guest)
+        transport.send("meta-9", b"too late")
+        self.assertEqual(guest.sent, [b"you were removed"])
+        for number in range(100):
+            transport.message_received(peer(name=f"guest-{number}"), b"")
+        self.assertLessEqual(len(transport._guests), MAX_GUESTS)
 
     def test_a_follower_far_behind_gets_a_snapshot(self) -> None:
         """S32: a member that was away while the log was compacted catches up by a snapshot over its own link."""
