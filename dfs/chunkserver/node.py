@@ -27,25 +27,25 @@ from dfs.chunkserver.damage import Damage
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.founding import Founding, read_founding
 from dfs.chunkserver.get import Gets
-from dfs.chunkserver.heartbeat import Reporter, Self, Standing
+from dfs.chunkserver.heartbeat import Self, Standing
 from dfs.chunkserver.identity import FolderIdentity, OpenFolder, claim, open_folder
 from dfs.chunkserver.jobs import Jobs
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.put import Surroundings
+from dfs.chunkserver.reporting import Reporting
 from dfs.chunkserver.scrubbing import Scrubber
 from dfs.chunkserver.service import ChunkService
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.writing import WriteRules
 from dfs.disk.interfaces import IDisk
-from dfs.protocol.errors import DFSError, Forbidden, WrongCluster
+from dfs.protocol.errors import DFSError
 from dfs.protocol.interfaces import Identity
 from dfs.protocol.leader import LeaderCaller
-from dfs.protocol.link import Link
 from dfs.protocol.listen import ServerFactory
 from dfs.protocol.messages import ReportDamage
 from dfs.protocol.pool import BulkPool
 from dfs.protocol.trust import KeyRing
-from dfs.protocol.values import Purpose, Role, cluster_id_of
+from dfs.protocol.values import Role, cluster_id_of
 from dfs.runtime.errors import DeadlineExceeded
 from dfs.runtime.interfaces import Runtime
 from dfs.runtime.timeout import deadline
@@ -87,11 +87,9 @@ class ChunkServer(Service):
         self._pool: BulkPool | None = None
         self._jobs: Jobs | None = None
         self._scrubber: Scrubber | None = None
-        self._links: list[Link] = []
-        self._reporters: list[Reporter] = []
+        self._reporting: Reporting | None = None
         self._starting: Deferred[None] | None = None
         self._fatal = False
-        self._strangers: set[str] = set()  # metadata nodes that turned us away
 
     # ---- start ------------------------------------------------------------------------------------
 
@@ -110,10 +108,10 @@ class ChunkServer(Service):
                 self.on_fatal(str(error))
             return
         if self.running:
-            for reporter in self._reporters:
-                reporter.start()
             if self._scrubber is not None:
                 self._scrubber.start()
+            if self._reporting is not None:
+                self._reporting.start()
             self.ready.callback(self)
 
     async def _open(self) -> FolderIdentity:
@@ -165,14 +163,7 @@ class ChunkServer(Service):
         store.doubts.on_damage = partial(self._report_damage, standing)
         self._factory = ServerFactory(runtime, identity, service, self.cluster_time_ms)
         await self._listen(self._factory)
-        for address in config.meta:
-            turned_away = partial(self._turned_away, standing, address)
-            link = Link(
-                runtime, address, identity, Purpose.CONTROL, refused=turned_away, cluster_time=self.cluster_time_ms
-            )
-            link.startService()
-            self._links.append(link)
-            self._reporters.append(Reporter(standing, link, self._refused))
+        self._reporting = Reporting(standing, identity, config.meta, self._leader, self._refused)
 
     async def _listen(self, factory: ServerFactory) -> None:
         endpoint: Any = serverFromString(self.runtime.reactor, self.config.listen)
@@ -185,17 +176,11 @@ class ChunkServer(Service):
 
     def _founding_pinned(self, founding: bytes) -> None:
         """From here on our Hellos name it."""
-        for speaker in (self._factory, self._leader, self._pool, *self._links):
+        for speaker in (self._factory, self._leader, self._pool):
             if speaker is not None:
                 speaker.identity = evolve(speaker.identity, founding=founding)
-
-    def _turned_away(self, standing: Standing, address: str, error: DFSError) -> None:
-        """Turned away by all metadata nodes and never registered: key or addresses are wrong.  Once it served, it is
-        metadata that changed, and this server waits for it to be mended."""
-        if isinstance(error, Forbidden | WrongCluster):
-            self._strangers.add(address)
-        if not standing.number and self._strangers.issuperset(self.config.meta):
-            self._refused(f"{error.message}; check --key-file and --meta")
+        if self._reporting is not None:
+            self._reporting.introduce(founding)
 
     def _refused(self, sentence: str) -> None:
         """Metadata will not have us: nothing that comes back by itself."""
@@ -215,8 +200,8 @@ class ChunkServer(Service):
         return self._leader.call(request, CALL_TIMEOUT, CALL_PATIENCE)
 
     def _kick(self) -> None:
-        for reporter in self._reporters:
-            reporter.kick()
+        if self._reporting is not None:
+            self._reporting.kick()
 
     def _report_damage(self, standing: Standing, damage: Damage) -> None:
         """Metadata had better know at once; if this word is lost, the next inventory tells."""
@@ -242,10 +227,8 @@ class ChunkServer(Service):
             await self._closed(self.port)
         if self.service is not None:
             await self._drained(self.service)
-        for reporter in self._reporters:
-            reporter.stop()
-        for link in self._links:
-            link.stopService()
+        if self._reporting is not None:
+            self._reporting.stop()
         if self._jobs is not None:
             self._jobs.stop()
         if self._factory is not None:

@@ -4,6 +4,9 @@ Requests to metadata are exactly-once or idempotent, so a lost answer is asked
 for again.  Where an error's advice is to retry or to go elsewhere this does so, along the
 hints of NotLeader, with a short seeded back-off, until ``patience`` seconds have passed.
 Then one sentence names what was tried.
+
+The members of the metadata cluster may change while the caller lives: now and then the leader is asked who they are, so
+that the caller finds them when those that it was given are gone.
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ from dfs.protocol.errors import (
     VersionMismatch,
     WrongCluster,
 )
-from dfs.protocol.interfaces import Identity, IService
-from dfs.protocol.messages import GetStatus
+from dfs.protocol.interfaces import IConnection, Identity, IService
+from dfs.protocol.messages import GetMembers, GetStatus, Members
 from dfs.runtime.backoff import Backoff, full_jitter
 from dfs.runtime.interfaces import Runtime
 
@@ -37,6 +40,7 @@ MAX_DELAY = 0.4
 CONNECT_TIMEOUT = 2.0
 MAX_HINTS = 16  # addresses learned from hints
 MAX_REDIRECTS = 3  # hints followed at once, one after the other; then with a delay
+LEARN_INTERVAL = 10.0  # between questions who the members are, while there is something else to ask
 
 _REFUSALS = (Forbidden, WrongCluster, VersionMismatch, BadRequest)
 _LEAVE = (Disconnected, DeadlinePassed, Unavailable)
@@ -51,6 +55,7 @@ class Route:
     def __init__(self, addresses: Sequence[str], first: int) -> None:
         self.leader = ""
         self._addresses = tuple(addresses)
+        self._members: tuple[str, ...] = ()
         self._hinted: tuple[str, ...] = ()
         self._turn = first
 
@@ -58,11 +63,15 @@ class Route:
         """The leader's, else the next in turn."""
         if self.leader:
             return self.leader
-        known = self._addresses + self._hinted
+        known = tuple(dict.fromkeys(self._members + self._addresses + self._hinted))
         if not known:
             raise BadRequest("no address of a metadata node was given", hint="name one with --meta or DFS_META")
         self._turn += 1
         return known[self._turn % len(known)]
+
+    def learn(self, members: Sequence[str]) -> None:
+        """The leader says that these are all the members."""
+        self._members = tuple(members)[:MAX_HINTS]
 
     def leave(self, address: str) -> None:
         """This one does not lead, as far as we know."""
@@ -126,6 +135,11 @@ class Attempts:
         )
 
 
+def _not_learnt(failure: Failure) -> None:
+    """It leads no more, is of an older version, or nobody waits: those that are known must do."""
+    failure.trap(DFSError, CancelledError)
+
+
 class LeaderCaller:
     """Calls to the leader of the metadata nodes at ``addresses``."""
 
@@ -138,6 +152,8 @@ class LeaderCaller:
         self._connections = ControlConnections(runtime, identity, service)
         self._running: dict[Deferred[object], None] = {}  # a dict for its order: a set's differs from run to run
         self._stopped = False
+        self._learnt_at: float = runtime.reactor.seconds()
+        self._learning: Deferred[None] | None = None
 
     @property
     def cluster(self) -> bytes:
@@ -181,6 +197,8 @@ class LeaderCaller:
     def stop(self) -> Deferred[None]:
         """Give every call up and close all connections; fires when they are closed."""
         self._stopped = True
+        if self._learning is not None:
+            self._learning.cancel()
         for running in list(self._running):
             running.cancel()
         return self._connections.stop()
@@ -206,14 +224,33 @@ class LeaderCaller:
                         self._connections.drop(connection, address)
                     at_once = attempts.failed(address, error)
                 else:
-                    if not isinstance(request, GetStatus):  # which any node answers
-                        self._route.follow(address)
+                    self._answered(request, answer, connection, address)
                     return answer
             delay = 0.0 if at_once else backoff.next_delay()
             if seconds() + delay >= deadline:
                 raise attempts.give_up(patience)
             if delay:
                 await self._sleep(delay)
+
+    def _answered(self, request: object, answer: object, connection: IConnection, address: str) -> None:
+        """It leads, unless any node answers such a request."""
+        if isinstance(answer, Members) and answer.leader == answer.node:
+            self._learnt(answer)
+        if isinstance(request, GetStatus) or (isinstance(request, GetMembers) and not request.of_leader):
+            return
+        self._route.follow(address)
+        if self._learning is None and self._runtime.reactor.seconds() - self._learnt_at >= LEARN_INTERVAL:
+            self._learnt_at = self._runtime.reactor.seconds()
+            learning = connection.call(GetMembers(True), CONNECT_TIMEOUT).addCallbacks(self._learnt, _not_learnt)
+            self._learning = learning
+            learning.addBoth(self._learning_ended)  # type: ignore[unused-awaitable]
+
+    def _learnt(self, answer: Members) -> None:
+        self._learnt_at = self._runtime.reactor.seconds()
+        self._route.learn([member.address for member in answer.members if member.address])
+
+    def _learning_ended(self, _: object) -> None:
+        self._learning = None
 
     async def _sleep(self, delay: float) -> None:
         pause: Deferred[None] = Deferred()

@@ -20,14 +20,20 @@ from dfs.protocol.errors import (
     Unavailable,
     WrongCluster,
 )
-from dfs.protocol.leader import MAX_HINTS, Attempts, LeaderCaller, Route
+from dfs.protocol.leader import LEARN_INTERVAL, MAX_HINTS, Attempts, LeaderCaller, Route
 from dfs.protocol.listen import ServerFactory
-from dfs.protocol.messages import GetStatus, Lease
+from dfs.protocol.messages import GetMembers, GetStatus, Lease, MemberInfo, Members
 from dfs.protocol.test.nodes import ASK, CLUSTER, PORT, Service, identity
 from dfs.protocol.values import Role
 from dfs.simulation.host import World
 
 CLIENT = identity(Role.CLIENT, "client", key=b"", cluster=b"")
+
+
+def members_of(node: str, addresses: list[str]) -> Members:
+    """What a leader says of who belongs."""
+    members = tuple(MemberInfo(address, address, True, 1, True, True) for address in addresses)
+    return Members(node, node, 1, 1, members)
 
 
 class CallerCase(SynchronousTestCase):
@@ -119,6 +125,21 @@ class FindingTests(CallerCase):
         self.assertLess(abs(self.caller.cluster_time_ms() - 1_000_000), 500)
         self.world.run(60)
         self.assertLess(abs(self.caller.cluster_time_ms() - 1_060_000), 500)
+
+    def test_members_are_learnt(self) -> None:
+        """A caller that was given one address learns the other members from the leader, and finds them when that one
+        is gone."""
+        caller = LeaderCaller(self.me.runtime, CLIENT, self.addresses[:1])
+        members = members_of("meta-1", self.addresses)
+        self.services[0].answer = lambda request: members if isinstance(request, GetMembers) else Lease(0)
+        self.world.run_until(caller.call(ASK))
+        self.world.run(LEARN_INTERVAL)
+        self.world.run_until(caller.call(ASK))
+        self.world.run(1.0)
+        self.nodes[0].kill()
+        self.lead(2)
+        self.assertEqual(self.world.run_until(caller.call(ASK)), Lease(2))
+        self.world.run_until(caller.stop())
 
     def test_status_of_anyone(self) -> None:
         """Whoever answers a status is not taken for the leader."""
