@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -25,6 +25,7 @@ from dfs.protocol.values import NodeState, cluster_id_of
 from dfs.runtime.interfaces import Runtime
 from dfs.simulation.host import SimulatedHost, World
 from dfs.simulation.inspection import chunk_server_states, leads, raft_term
+from dfs.simulation.ledger import Ledger, WatchedCaller
 from dfs.simulation.nodes import Program, SimulatedNode
 from dfs.simulation.platter import write_file
 
@@ -83,8 +84,11 @@ class ClusterClient:
         options = ClientOptions(
             patience=self.cluster.settings.patience, idle_timeout=5.0, hedge_after=0.5, state_folder="/state"
         )
-        host = self.host
-        return connect(self.cluster.meta_addresses, None, runtime=host.runtime, disk=host.disk, options=options)
+        host, cluster = self.host, self.cluster
+        client = connect(cluster.meta_addresses, None, runtime=host.runtime, disk=host.disk, options=options)
+        caller: Any = WatchedCaller(client._context.caller, cluster.ledger, host.name, cluster.world.clock.seconds)
+        client._context = evolve(client._context, caller=caller)
+        return client
 
     def open(self) -> None:
         """Start the program again, after its machine went down or to forget what it knows."""
@@ -153,6 +157,7 @@ class SimulatedCluster:
 
     :ivar meta, chunks: nodes by name, ``meta-1`` and ``chunk-1`` on.
     :ivar clients: in the order of their making, ``client-1`` on.
+    :ivar ledger: every request of a client about names, with its answer.
     """
 
     def __init__(self, world: World, settings: ClusterSettings | None = None) -> None:
@@ -163,6 +168,7 @@ class SimulatedCluster:
         self.meta: dict[str, SimulatedNode] = {}
         self.chunks: dict[str, SimulatedNode] = {}
         self.clients: list[ClusterClient] = []
+        self.ledger = Ledger()
         hosts = [self._server(f"meta-{n + 1}", key) for n in range(self.settings.meta_nodes)]
         self.peers = {host.name: f"{host.ip}:{PORT}" for host in hosts}
         for host in hosts:

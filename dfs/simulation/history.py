@@ -1,10 +1,7 @@
 """What clients were told about each name, and whether one order of events explains it all: linearizability.
 
-A name is a register that is absent or holds the digest of one upload.  Every operation is an interval with an
-outcome; the history of a name is right if the operations can be put in an order that respects the intervals
-and in which each outcome follows from the state before it (Herlihy and Wing, 1990).  The search is Wing and Gong's
-with a memory of visited (done, state) pairs (Lowe, 2017).  Operations on different names are checked apart, which
-is enough (linearizability is local).
+A name is a register that is absent or holds the digest of one upload; :mod:`dfs.simulation.linearizability` finds the
+order, of each name apart.  What the metadata servers answered, request by request, is in :mod:`dfs.simulation.ledger`.
 
 An operation whose outcome its client never learnt may have taken effect at any time after it began, or not at all.
 That is the whole promise about names: an acknowledged upload is there until it is deleted, a deleted name stays
@@ -14,9 +11,10 @@ away, what was refused never appears, and of two uploads of one name one wins.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 
 from attrs import define, field
+
+from dfs.simulation.linearizability import Verdict, explain
 
 
 class Kind(enum.Enum):
@@ -60,6 +58,11 @@ class Operation:
         span = f"[{self.began}, {'' if self.ended is None else self.ended}]"
         return f"{self.time:.3f} {self.client} {self.kind.value} {self.value[:12]} {self.outcome.value} {span}"
 
+    @property
+    def is_look(self) -> bool:
+        """See Interval."""
+        return self.kind is Kind.READ or self.outcome is Outcome.REFUSED
+
     def after(self, state: str | None) -> tuple[bool, str | None]:
         """Whether the outcome fits ``state``, and the state that it leaves."""
         if self.kind is Kind.UPLOAD:
@@ -76,10 +79,14 @@ class Operation:
 
 
 class History:
-    """Operations as they begin and end."""
+    """Operations as they begin and end.
+
+    :ivar undecided: names of which the search was given up.
+    """
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
+        self.undecided = 0
         self._position = 0
 
     def begin(self, client: str, kind: Kind, name: str, value: str, time: float, again: bool = False) -> Operation:
@@ -117,47 +124,9 @@ class History:
         found = []
         for name in self.names():
             operations = self.of(name)
-            if not linearizable(operations):
+            verdict = explain(operations, None)
+            self.undecided += verdict is Verdict.UNDECIDED
+            if verdict is Verdict.WRONG:
                 listing = "; ".join(str(operation) for operation in operations)
                 found.append(f"no order of events explains what clients saw of {name!r}: {listing}")
         return found
-
-
-def linearizable(operations: Iterable[Operation]) -> bool:
-    """Whether some order of these operations on one name, absent at first, explains every outcome."""
-    pending = sorted(operations, key=lambda operation: operation.began)
-    required = 0
-    for position, operation in enumerate(pending):
-        if operation.ended is not None:
-            required |= 1 << position
-    seen: set[tuple[int, str | None]] = set()
-    stack: list[tuple[int, str | None]] = [(0, None)]
-    while stack:
-        done, state = stack.pop()
-        if done & required == required:
-            return True
-        if (done, state) in seen:
-            continue
-        seen.add((done, state))
-        for position in eligible(pending, done):
-            fits, left = pending[position].after(state)
-            if fits:
-                stack.append((done | 1 << position, left))
-    return False
-
-
-def eligible(pending: list[Operation], done: int) -> list[int]:
-    """Positions of operations that may come next: nothing that is left ended before they began."""
-    first_end = min(
-        (
-            operation.ended
-            for position, operation in enumerate(pending)
-            if not done >> position & 1 and operation.ended is not None
-        ),
-        default=None,
-    )
-    return [
-        position
-        for position, operation in enumerate(pending)
-        if not done >> position & 1 and (first_end is None or operation.began < first_end)
-    ]

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from dfs.client.errors import BadRequest, DFSError, FileExists, FileNotFound
 from dfs.kv.errors import StoreFailed
+from dfs.protocol.messages import FilePage, ListFiles
 from dfs.raft.errors import StorageFailed
 from dfs.simulation.cluster import LOCAL, ClusterClient, HostDown, SimulatedCluster
 from dfs.simulation.dice import Dice
@@ -78,8 +79,11 @@ class Workload:
         await self.promise.settled(SETTLE)
         self.promise.stop()
         self._judge_ends()
-        for violation in self.history.violations():
+        ledger = cluster.ledger
+        for violation in (*self.history.violations(), *ledger.violations()):
             self.promise.violated(violation)
+        self.counts["metadata requests in order"] = ledger.count
+        self.counts["names undecided"] = self.history.undecided + ledger.undecided
 
     # Clients.
 
@@ -180,21 +184,24 @@ class Workload:
             self._count("stat", None)
 
     async def _list(self, client: ClusterClient, dice: Dice) -> None:
-        """A page of names is one read of each: those that are there with what they hold, the others as absent."""
-        prefix = dice.pick(["shared/", f"{client.host.name}/"])
-        asked = [
-            self.history.begin(client.host.name, Kind.READ, f"{prefix}{number}", "", self.world.clock.now)
-            for number in range(self.plan.names)
-        ]
+        """Names by pages, small ones; the ledger has what each said."""
+        prefix = dice.pick(["", "shared/", f"{client.host.name}/"])
+        size = dice.pick([1, 2, 3, 1000])
+
+        async def fetch() -> None:
+            token = b""
+            while True:
+                page = await client.files._context.ask(ListFiles(prefix, token, size), FilePage)
+                token = page.token
+                if not token:
+                    return
+
         try:
-            names = set(await client.run(client.names(prefix)))
+            await client.run(fetch())
         except (DFSError, HostDown) as error:
             self._count("list", error)
-            return
-        self._count("list", None)
-        for operation in asked:
-            if operation.name not in names:
-                self.history.end(operation, Outcome.REFUSED)
+        else:
+            self._count("list", None)
 
     async def _end(
         self, client: ClusterClient, operation: Operation, doing: Coroutine[Any, Any, Any], refusal: type[DFSError]

@@ -226,3 +226,32 @@ class WorldTests(SynchronousTestCase):
         self.assertEqual(len(first.strip()), 64)
         self.assertEqual(digest(1, 2), first)
         self.assertNotEqual(digest(2, 1), first)
+
+
+class PauseTests(SynchronousTestCase):
+    """SIGSTOP and SIGCONT."""
+
+    def test_nothing_runs_meanwhile(self) -> None:
+        """A process that is stopped runs no timer and reads nothing until it goes on; its clock goes on, its kernel
+        takes connections and bytes, and then everything comes in order (R11)."""
+        world = World(1)
+        one, two = world.host("one"), world.host("two")
+        received: list[bytes] = []
+        factory = Factory()
+        factory.buildProtocol = lambda address: Noting(received)
+        TCP4ServerEndpoint(two.reactor, 7000).listen(factory)  # type: ignore[unused-awaitable]
+        fired: list[float] = []
+        before = two.reactor.seconds()
+        two.reactor.callLater(1.0, lambda: fired.append(world.clock.now))
+        two.pause(3.0)
+        self.assertTrue(two.paused)
+        client = world.run_until(connectProtocol(TCP4ClientEndpoint(one.reactor, two.ip, 7000), Protocol()))
+        assert client is not None
+        client.transport.write(b"hello")
+        world.run(2.5)
+        self.assertEqual((fired, received), ([], []))
+        world.run(1.0)
+        self.assertEqual(fired, [3.0])
+        self.assertEqual(received, [b"hello"])
+        self.assertFalse(two.paused)
+        self.assertGreater(two.reactor.seconds() - before, 3.0)
