@@ -15,6 +15,7 @@ from dfs.cli.errors import UsageError
 from dfs.cli.finding import meta_addresses, settings_of
 from dfs.cli.fsck import fsck
 from dfs.cli.init import init
+from dfs.cli.meta import meta
 from dfs.cli.options import parse
 from dfs.cli.output import Bar, print_json
 from dfs.cli.running import exit_code_of, run_command
@@ -56,6 +57,8 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
             return await files.download(client, options, settings, bar, runtime.threads)
         if options.command == "whatif":
             return await whatif(client, options, settings)
+        if options.command == "meta":
+            return await meta(client, options)
         command = {"list": files.list_files, "delete": files.delete, "stat": files.stat, "fsck": fsck}[options.command]
         code: int = await command(client, options)
         return code

@@ -112,6 +112,7 @@ def build_parser() -> Parser:
     add("status", "Leader, nodes and their state, space, redundancy debt.")
     init = add("init", "Make the key of a new cluster, for nodes on machines of your own.")
     init.add_argument("--key-file", required=True, metavar="PATH", help="where to write it, readable by its owner only")
+    _add_meta(commands.add_parser("meta", help="who belongs to the metadata cluster", parents=[shared]))
     _add_cluster(commands.add_parser("cluster", help="a local cluster of real processes", parents=[shared]))
     _add_store(commands.add_parser("store", help="tools for a stopped node's tables", parents=[shared]))
     _add_sim(add("sim", "Live through failures: a whole simulated cluster on virtual time, decided by a seed."))
@@ -158,6 +159,27 @@ def _add_checks(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     what.add_argument("--drain", metavar="NODE[,NODE...]", type=names, help="what emptying them would move")
     what.add_argument("--survey", action="store_true", help="each single node and each pair")
     loss.add_argument("--rate", type=size, metavar="SIZE", help="bytes a second that healing moves, for the time")
+
+
+def _add_meta(meta: argparse.ArgumentParser) -> None:
+    actions = meta.add_subparsers(dest="action", metavar="ACTION", required=True)
+    shared = common()
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, parents=[shared])
+
+    add("list", "The members, and how far each has come.")
+    new = add("add", "Let a member in that was started with --join: it catches up first, then it votes.")
+    new.add_argument("--name", required=True, help="its --node-id; a name is used once")
+    new.add_argument("--address", required=True, metavar="HOST:PORT", help="where the others reach it")
+    new.add_argument("--learner", action="store_true", help="stop there: it follows and does not vote")
+    for name, text in (
+        ("promote", "Let a learner vote, once it has caught up."),
+        ("remove", "Take a member out for ever; it stops by itself."),
+    ):
+        add(name, text).add_argument("--name", required=True)
+    transfer = add("transfer-leader", "Hand leadership over, without the pause of an election.")
+    transfer.add_argument("--to", metavar="NAME", help="to whom (default: who has caught up furthest)")
 
 
 def _add_cluster(cluster: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ from dfs.client.download import DownloadResult, FileDownload, download_to_stream
 from dfs.client.errors import BadName, BadRequest
 from dfs.client.fsck import Report, check_files
 from dfs.client.granting import Wish
+from dfs.client.membership import Membership
 from dfs.client.progress import Meter, Observer
 from dfs.client.reading import RemoteFile
 from dfs.client.reporting import Reports
@@ -133,6 +134,11 @@ class Client:
         await context.reports.finish()
         ends: tuple[Deferred[None], ...] = (context.pool.stop(), context.caller.stop())
         await at_most(context.runtime.reactor, CLOSING, DeferredList(ends, consumeErrors=True))
+
+    @property
+    def membership(self) -> Membership:
+        """Who belongs to the metadata cluster."""
+        return Membership(self._context)
 
     # ---- writing ---------------------------------------------------------------------------
 
