@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dfs.cli import files, status
-from dfs.cli.cluster.commands import ACTIONS
+from dfs.cli.cluster.changing import ACTIONS
 from dfs.cli.errors import UsageError
 from dfs.cli.finding import meta_addresses, settings_of
 from dfs.cli.fsck import fsck

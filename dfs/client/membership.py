@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dfs.client.concurrency import pause
+from dfs.client.concurrency import cancellable, pause
 from dfs.client.context import Context
 from dfs.client.errors import BadRequest, DFSError, Unavailable
 from dfs.protocol.messages import ChangeMember, Done, GetMembers, MemberChange, MemberInfo, Members, TransferLeadership
@@ -108,7 +108,7 @@ class Membership:
 
     async def _of_leader(self, patience: float | None = None) -> Members:
         context = self._context
-        found = await context.caller.call(GetMembers(True), patience=patience or context.patience)
+        found = await cancellable(context.caller.call(GetMembers(True), patience=patience or context.patience))
         assert isinstance(found, Members)  # nothing else answers this request
         return found
 

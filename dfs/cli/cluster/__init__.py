@@ -2,5 +2,6 @@
 
 - :mod:`~dfs.cli.cluster.layout`: cluster.toml and the folders;
 - :mod:`~dfs.cli.cluster.processes`: starting, finding, signalling one node's process;
-- :mod:`~dfs.cli.cluster.commands`: up, down, status, logs, kill, restart.
+- :mod:`~dfs.cli.cluster.commands`: up, down, status, logs, kill, restart;
+- :mod:`~dfs.cli.cluster.changing`: add, remove.
 """

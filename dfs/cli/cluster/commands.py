@@ -251,7 +251,7 @@ async def logs(options: argparse.Namespace, runtime: Runtime, say: Say) -> int:
             process.terminate()
 
 
-ACTIONS: dict[str, Callable[[argparse.Namespace, Runtime, Say], Action]] = {
+STEADY: dict[str, Callable[[argparse.Namespace, Runtime, Say], Action]] = {
     "up": up,
     "down": down,
     "status": status,

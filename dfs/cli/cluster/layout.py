@@ -3,6 +3,8 @@
 ::
 
     cluster_id = "32 hex digits"
+    founders = "meta-1=127.0.0.1:41234,..."     once the membership was changed
+    retired = ["meta-2"]                        names of members that were removed
     [environment]
     DFS_DEAD_AFTER = "5"
     [[node]]
@@ -10,6 +12,7 @@
     kind = "meta"
     address = "127.0.0.1:41234"
     dir = "/absolute/path/dfs-cluster/meta-1"
+    joined = true                               a metadata node that was added later
 
 The cluster key lies beside it in ``cluster.key``, readable by its owner only.
 """
@@ -36,12 +39,14 @@ NOT_KEPT = ("DFS_META", "DFS_STATE", "DFS_DEBUG", "DFS_PATIENCE")  # the client'
 
 @frozen
 class Node:
-    """One node of a local cluster.  ``kind`` is meta or chunk; ``folder`` holds data, log and pid file."""
+    """One node of a local cluster.  ``kind`` is meta or chunk; ``folder`` holds data, log and pid file; ``joined``: a
+    metadata node that was added to the cluster later."""
 
     name: str
     kind: str
     address: str
     folder: str
+    joined: bool = False
 
     @property
     def port(self) -> int:
@@ -68,6 +73,26 @@ class Layout:
     cluster_id: str
     environment: dict[str, str]
     nodes: tuple[Node, ...]
+    founders: str = ""
+    retired: tuple[str, ...] = ()
+
+    def founding(self) -> str:
+        """The --peers with which the cluster was founded: founders that start must be given just these."""
+        return self.founders or ",".join(f"{node.name}={node.address}" for node in self.of_kind("meta"))
+
+    def peers_of(self, node: Node) -> str:
+        """The --peers of a metadata node."""
+        if not node.joined:
+            return self.founding()
+        others = [peer for peer in self.of_kind("meta") if peer.name != node.name]
+        return ",".join(f"{peer.name}={peer.address}" for peer in others)
+
+    def new_name(self, kind: str) -> str:
+        """One that was never used here."""
+        used = {node.name for node in self.nodes} | set(self.retired)
+        used |= {founder.partition("=")[0] for founder in self.founders.split(",")}
+        numbers = [name.removeprefix(f"{kind}-") for name in used if name.startswith(f"{kind}-")]
+        return f"{kind}-{1 + max((int(number) for number in numbers if number.isdecimal()), default=0)}"
 
     @property
     def key_file(self) -> str:
@@ -140,12 +165,19 @@ def quoted(text: str) -> str:
 
 def write(layout: Layout) -> None:
     """Write cluster.toml, whole or not at all.  Raises CommandFailed."""
-    lines = ["# A local cluster of dfs.  Made by `dfs cluster up`.", f"cluster_id = {quoted(layout.cluster_id)}", ""]
+    lines = ["# A local cluster of dfs.  Made by `dfs cluster up`.", f"cluster_id = {quoted(layout.cluster_id)}"]
+    if layout.founders:
+        lines.append(f"founders = {quoted(layout.founders)}")
+    if layout.retired:
+        lines.append(f"retired = [{', '.join(quoted(name) for name in layout.retired)}]")
+    lines.append("")
     lines.append("[environment]")
     lines += [f"{name} = {quoted(value)}" for name, value in layout.environment.items()]
     for node in layout.nodes:
         lines += ["", "[[node]]", f"name = {quoted(node.name)}", f"kind = {quoted(node.kind)}"]
         lines += [f"address = {quoted(node.address)}", f"dir = {quoted(node.folder)}"]
+        if node.joined:
+            lines.append("joined = true")
     path = os.path.join(layout.folder, CLUSTER_FILE)
     try:
         with open(path + ".new", "w", encoding="utf-8") as file:
@@ -163,8 +195,17 @@ def read(folder: str) -> Layout | None:
     if document is None:
         return None
     try:
-        nodes = tuple(Node(n["name"], n["kind"], n["address"], n["dir"]) for n in document["node"])
-        return Layout(folder, document["cluster_id"], dict(document.get("environment", {})), nodes)
+        nodes = tuple(
+            Node(n["name"], n["kind"], n["address"], n["dir"], bool(n.get("joined"))) for n in document["node"]
+        )
+        return Layout(
+            folder,
+            document["cluster_id"],
+            dict(document.get("environment", {})),
+            nodes,
+            str(document.get("founders", "")),
+            tuple(document.get("retired", ())),
+        )
     except (KeyError, TypeError) as error:
         path = os.path.join(folder, CLUSTER_FILE)
         raise CommandFailed(f"{path} is damaged: {error}", "restore it, or start anew in another --dir") from error

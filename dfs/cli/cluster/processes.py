@@ -44,8 +44,8 @@ def command_line(layout: Layout, node: Node) -> list[str]:
     shared = ["--data", node.data, "--listen", listen, "--advertise", node.address, "--node-id", node.name]
     shared += ["--key-file", layout.key_file]
     if node.kind == "meta":
-        peers = ",".join(f"{peer.name}={peer.address}" for peer in layout.of_kind("meta"))
-        return [*twistd, "dfs-meta", *shared, "--peers", peers]
+        join = ["--join"] if node.joined else []
+        return [*twistd, "dfs-meta", *shared, "--peers", layout.peers_of(node), *join]
     meta = ",".join(peer.address for peer in layout.of_kind("meta"))
     return [*twistd, "dfs-chunk", *shared, "--meta", meta]
 

@@ -18,7 +18,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.cli.cluster import layout as layouts
-from dfs.cli.cluster.commands import ACTIONS, alone, start_nodes
+from dfs.cli.cluster.changing import ACTIONS
+from dfs.cli.cluster.commands import alone, start_nodes
 from dfs.cli.cluster.processes import command_line, died, last_words, running_pid, signal_and_wait, started
 from dfs.cli.errors import CommandFailed
 from dfs.cli.finding import meta_addresses, settings_of
