@@ -27,10 +27,14 @@ A message::
        1  vote request: last index u64, last term u64, flags u8 (1 pre-vote, 2 transfer)
        2  vote reply: flags u8 (1 granted, 2 pre-vote)
        3  append request: previous index, previous term, commit, round u64; count u32; entries
-       4  append reply: flags u8 (1 accepted); round, index, hint index, hint term u64
+       4  append reply: flags u8 (1 accepted, 2 wants a snapshot); round, index, hint index, hint term u64
        5  snapshot piece: index, mark term, offset u64; flags u8 (1 last); configuration length u32;
           data length u32; configuration; data
        6  snapshot reply: index, offset u64; progress u8 (0 wanted, 1 installed, 2 refused)
+       7  time-out now: nothing
+       8  read request: epoch, number u64
+       9  read reply: epoch, number, index u64
+      10  removed notice: nothing
 
 Lengths are checked against what is there before anything is sliced; an unknown version, kind, flag or a
 trailing byte is an error (R64).
@@ -51,9 +55,13 @@ from dfs.raft.messages import (
     Entry,
     EntryKind,
     Message,
+    ReadReply,
+    ReadRequest,
+    RemovedNotice,
     SnapshotPiece,
     SnapshotProgress,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
@@ -75,6 +83,9 @@ _APPEND_REQUEST = struct.Struct(">BQQQQQI")
 _APPEND_REPLY = struct.Struct(">BQBQQQQ")
 _PIECE = struct.Struct(">BQQQQBII")
 _SNAPSHOT_REPLY = struct.Struct(">BQQQB")
+_TERM_ONLY = struct.Struct(">BQ")
+_READ_REQUEST = struct.Struct(">BQQQ")
+_READ_REPLY = struct.Struct(">BQQQQ")
 _BODY_START = _HEAD.size
 _KINDS = {int(kind): kind for kind in EntryKind}
 
@@ -127,7 +138,8 @@ def encode_message(message: Message) -> bytes:
         body = b"".join((head, *(entry.encoded for entry in m.entries))) if m.entries else head
     elif isinstance(message, AppendReply):
         r = message
-        body = _APPEND_REPLY.pack(4, r.term, r.accepted, r.round, r.index, r.hint_index, r.hint_term)
+        flags = r.accepted | r.wants_snapshot << 1
+        body = _APPEND_REPLY.pack(4, r.term, flags, r.round, r.index, r.hint_index, r.hint_term)
     elif isinstance(message, VoteRequest):
         flags = message.pre | message.transfer << 1
         body = _VOTE_REQUEST.pack(1, message.term, message.last_index, message.last_term, flags)
@@ -138,9 +150,19 @@ def encode_message(message: Message) -> bytes:
         lengths = len(p.configuration), len(p.data)
         head = _PIECE.pack(5, p.term, p.index, p.mark_term, p.offset, p.last, *lengths)
         body = b"".join((head, p.configuration, p.data))
-    else:
+    elif isinstance(message, SnapshotReply):
         body = _SNAPSHOT_REPLY.pack(6, message.term, message.index, message.offset, message.progress)
+    else:
+        body = _small(message)
     return _HEAD.pack(VERSION, crc32c(body)) + body
+
+
+def _small(message: TimeoutNow | ReadRequest | ReadReply | RemovedNotice) -> bytes:
+    if isinstance(message, ReadRequest):
+        return _READ_REQUEST.pack(8, message.term, message.epoch, message.number)
+    if isinstance(message, ReadReply):
+        return _READ_REPLY.pack(9, message.term, message.epoch, message.number, message.index)
+    return _TERM_ONLY.pack(7 if isinstance(message, TimeoutNow) else 10, message.term)
 
 
 def decode_message(payload: bytes) -> Message:
@@ -205,7 +227,8 @@ def _append_request(payload: bytes) -> AppendRequest:
 
 def _append_reply(payload: bytes) -> AppendReply:
     _, term, flags, round_, index, hint_index, hint_term = _exactly(payload, _APPEND_REPLY)
-    return AppendReply(term, round_, bool(_flag(flags, 1)), index, hint_index, hint_term)
+    _flag(flags, 3)
+    return AppendReply(term, round_, bool(flags & 1), index, hint_index, hint_term, bool(flags & 2))
 
 
 def _piece(payload: bytes) -> SnapshotPiece:
@@ -225,6 +248,22 @@ def _snapshot_reply(payload: bytes) -> SnapshotReply:
     return SnapshotReply(term, index, offset, SnapshotProgress(progress))
 
 
+def _time_out_now(payload: bytes) -> TimeoutNow:
+    return TimeoutNow(_exactly(payload, _TERM_ONLY)[1])
+
+
+def _read_request(payload: bytes) -> ReadRequest:
+    return ReadRequest(*_exactly(payload, _READ_REQUEST)[1:])
+
+
+def _read_reply(payload: bytes) -> ReadReply:
+    return ReadReply(*_exactly(payload, _READ_REPLY)[1:])
+
+
+def _removed_notice(payload: bytes) -> RemovedNotice:
+    return RemovedNotice(_exactly(payload, _TERM_ONLY)[1])
+
+
 _DECODERS: dict[int, Callable[[bytes], Message]] = {
     1: _vote_request,
     2: _vote_reply,
@@ -232,4 +271,8 @@ _DECODERS: dict[int, Callable[[bytes], Message]] = {
     4: _append_reply,
     5: _piece,
     6: _snapshot_reply,
+    7: _time_out_now,
+    8: _read_request,
+    9: _read_reply,
+    10: _removed_notice,
 }

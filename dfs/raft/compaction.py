@@ -102,7 +102,7 @@ class Compactor:
                 return
             mark = SnapshotMark(index, term)
             self._boundary = index
-            await self._lane.run(self._storage.compact, mark)
+            await self._lane.run(self._storage.compact, mark, self._core.configuration_at(index))
             if not self._lane.stopped:
                 self._core.compacted(mark)
         finally:

@@ -9,7 +9,7 @@ the file ``identity`` in two copies (:mod:`dfs.raft.twin`, kind 3); big endian::
       17    16   incarnation: random, made with the folder
       33     2   length of the node's name, at most 255
       35     n   the node's name, UTF-8
-             m   the payload of log entry 1, to the end
+             m   the payload of log entry 1, to the end; nothing where the member joined later
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ identity_layout = Layout(
 @frozen
 class Identity:
     """What a folder is.  ``incarnation`` tells it from a wiped folder of the same name (R35);
-    ``configuration`` is the payload of log entry 1, kept here because the log is compacted."""
+    ``configuration`` is the payload of log entry 1, which the founders made; b"" for a member that joined."""
 
     node: str
     cluster_id: bytes
@@ -85,9 +85,13 @@ def check_identity(found: Identity, node: str, cluster_id: bytes | None) -> None
         )
 
 
-def check_members(found: Identity, members: Collection[str]) -> None:
-    """Raise WrongCluster with a sentence where the flags name other members than the folder (S28); addresses are the
-    flags' to say.  Raises StorageCorrupt for members that cannot be read."""
+def check_members(found: Identity, members: Collection[str], changed: bool = False) -> None:
+    """Raise WrongCluster with a sentence where the flags name other members than the founders that the folder knows
+    (S28): two lists under one key would be two clusters.  Addresses are the flags' to say; and once the membership
+    was ``changed``, or where the member joined later, the log alone says who belongs.  Raises StorageCorrupt for
+    members that cannot be read."""
+    if changed or not found.configuration:
+        return
     try:
         configuration = decode_configuration(found.configuration)
     except CodecError as error:

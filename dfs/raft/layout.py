@@ -48,7 +48,7 @@ APPEND_REQUEST = Struct(
     Terminated,
 )
 APPEND_REPLY = Struct(
-    "flags" / FlagsEnum(Int8ub, accepted=1),
+    "flags" / FlagsEnum(Int8ub, accepted=1, wants_snapshot=2),
     "round" / Int64ub,
     "index" / Int64ub,
     "hint_index" / Int64ub,
@@ -68,6 +68,10 @@ SNAPSHOT_PIECE = Struct(
 )
 SNAPSHOT_REPLY = Struct("index" / Int64ub, "offset" / Int64ub, "progress" / Int8ub, Terminated)
 
+TERM_ONLY = Struct(Terminated)
+READ_REQUEST = Struct("epoch" / Int64ub, "number" / Int64ub, Terminated)
+READ_REPLY = Struct("epoch" / Int64ub, "number" / Int64ub, "index" / Int64ub, Terminated)
+
 BODY = Struct(
     "kind" / Int8ub,
     "term" / Int64ub,
@@ -81,6 +85,10 @@ BODY = Struct(
             4: APPEND_REPLY,
             5: SNAPSHOT_PIECE,
             6: SNAPSHOT_REPLY,
+            7: TERM_ONLY,
+            8: READ_REQUEST,
+            9: READ_REPLY,
+            10: TERM_ONLY,
         },
     ),
 )

@@ -12,6 +12,7 @@ begins, big endian::
        0     8   base index: the last entry that was compacted away or replaced by a snapshot
        8     8   base term: its term (R19)
       16     8   sequence of the first segment that counts
+      24     n   payload of the latest configuration at or below the base; none: the founders'
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from construct import Int64ub
+from construct import GreedyBytes, Int64ub
 from construct import Struct as Layout
 
 from dfs.disk.interfaces import IDisk
@@ -36,7 +37,9 @@ BOUNDARY_KIND = 2
 SEGMENT_LENGTH = 64 << 20
 _BOUNDARY = struct.Struct(">QQQ")
 
-boundary_layout = Layout("base_index" / Int64ub, "base_term" / Int64ub, "first_segment" / Int64ub)
+boundary_layout = Layout(
+    "base_index" / Int64ub, "base_term" / Int64ub, "first_segment" / Int64ub, "configuration" / GreedyBytes
+)
 
 
 class Log:
@@ -61,8 +64,9 @@ class Log:
         self._end = found.end
         self._link = found.link
         self._next_batch = found.next_batch
-        base_index, base_term, _first = _BOUNDARY.unpack(boundary.payload)
+        base_index, base_term, _first = _BOUNDARY.unpack_from(boundary.payload)
         self.base = SnapshotMark(base_index, base_term)
+        self.configuration = boundary.payload[_BOUNDARY.size :]
         self.last_index = found.last_index
         self.commit_index = found.commit_index
         self.found = found
@@ -77,7 +81,7 @@ class Log:
     def open(cls, disk: IDisk, folder: str, incarnation: bytes, segment_length: int = SEGMENT_LENGTH) -> Log:
         """Recover it: see :mod:`dfs.raft.recovery`.  Raises NotFound, StorageCorrupt."""
         boundary = TwinRecord.open(disk, f"{folder}/{BOUNDARY_NAME}", BOUNDARY_KIND)
-        base_index, _base_term, first_segment = _BOUNDARY.unpack(boundary.payload)
+        base_index, _base_term, first_segment = _BOUNDARY.unpack_from(boundary.payload)
         found = recover(disk, folder, first_segment, base_index)
         for segment in found.segments.values():
             if segment.header.incarnation != incarnation:
@@ -152,20 +156,22 @@ class Log:
         """The base of a log without entries, else None."""
         return self.base if self.last_index == self.base.index and not len(self._spans) else None
 
-    def compact(self, mark: SnapshotMark) -> None:
-        """Give up the entries at or below ``mark``: the boundary is durable before any segment goes."""
+    def compact(self, mark: SnapshotMark, configuration: bytes) -> None:
+        """Give up the entries at or below ``mark``, as of which ``configuration`` counted: the boundary, which keeps
+        that, is durable before any segment goes."""
         if mark.index <= self.base.index:
             return
         assert mark.index <= self.last_index, (mark, self.last_index)
         span = self._spans.find(mark.index + 1) if mark.index < self.last_index else None
-        self._begin_at(mark, span.sequence if span else max(self._segments))
+        self._begin_at(mark, span.sequence if span else max(self._segments), configuration)
         self._spans.drop_through(mark.index)
 
-    def reset(self, mark: SnapshotMark) -> None:
-        """Discard all entries: a snapshot that ends at ``mark`` replaced them (R39).  Durable when it returns."""
+    def reset(self, mark: SnapshotMark, configuration: bytes) -> None:
+        """Discard all entries: a snapshot that ends at ``mark`` and brought ``configuration`` replaced them (R39).
+        Durable when it returns."""
         assert mark.index >= self.base.index, (mark, self.base)
         self._rotate(self._segment_length)
-        self._begin_at(mark, max(self._segments))
+        self._begin_at(mark, max(self._segments), configuration)
         self._spans.clear()
         self.last_index = self.commit_index = mark.index
 
@@ -187,9 +193,9 @@ class Log:
         self._segments[sequence] = segment
         self._end, self._link = SECTOR, segment.header.checksum
 
-    def _begin_at(self, mark: SnapshotMark, first_segment: int) -> None:
-        self._boundary.write(_BOUNDARY.pack(mark.index, mark.term, first_segment))
-        self.base = mark
+    def _begin_at(self, mark: SnapshotMark, first_segment: int, configuration: bytes) -> None:
+        self._boundary.write(_BOUNDARY.pack(mark.index, mark.term, first_segment) + configuration)
+        self.base, self.configuration = mark, configuration
         old = [sequence for sequence in self._segments if sequence < first_segment]
         for sequence in old:
             self._segments.pop(sequence).file.close()

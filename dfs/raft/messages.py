@@ -18,7 +18,7 @@ class EntryKind(enum.IntEnum):
 
     NOOP = 0  # a leader's first entry of its term (thesis 6.4); its payload is empty
     COMMAND = 1  # for the state machine
-    CONFIGURATION = 2  # entry 1: cluster id and members; never shown to the state machine
+    CONFIGURATION = 2  # who belongs (dfs.raft.membership); never shown to the state machine
 
 
 @frozen
@@ -92,6 +92,7 @@ class AppendReply:
     :ivar index: accepted: the last index verified *and durable* (R16); refused: the previous index refused.
     :ivar hint_index: refused: the last index at which its log may agree with the leader's; accepted: 0.
     :ivar hint_term: refused: the term of the entry at ``hint_index``; accepted: 0.
+    :ivar wants_snapshot: the follower's tables were lost: it holds the entries and cannot apply them.
     """
 
     term: int
@@ -100,13 +101,14 @@ class AppendReply:
     index: int
     hint_index: int = 0
     hint_term: int = 0
+    wants_snapshot: bool = False
 
 
 @frozen
 class SnapshotPiece:
     """A piece of the state as of (index, mark_term), at most 1 MiB (R40).
 
-    :ivar configuration: the payload of entry 1 (R38), in the piece at offset 0 only.
+    :ivar configuration: the payload of the configuration as of (index, mark_term) (R38), in the piece at offset 0 only.
     """
 
     term: int
@@ -136,4 +138,41 @@ class SnapshotReply:
     progress: SnapshotProgress
 
 
-Message = VoteRequest | VoteReply | AppendRequest | AppendReply | SnapshotPiece | SnapshotReply
+@frozen
+class TimeoutNow:
+    """The leader hands over: the receiver, which has caught up, campaigns at once (thesis 3.10)."""
+
+    term: int
+
+
+@frozen
+class ReadRequest:
+    """A follower asks the leader for a read index, for all its reads that wait (thesis 6.4).  ``epoch`` is drawn
+    when the follower starts and ``number`` rises, so that no request is ever mistaken for another one (R47)."""
+
+    term: int
+    epoch: int
+    number: int
+
+
+@frozen
+class ReadReply:
+    """A quorum confirmed, in a round begun after the request came, that ``index`` covers all that was committed."""
+
+    term: int
+    epoch: int
+    number: int
+    index: int
+
+
+@frozen
+class RemovedNotice:
+    """The receiver was removed from the group; the sender knows that to be committed (R57)."""
+
+    term: int
+
+
+Message = (
+    VoteRequest | VoteReply | AppendRequest | AppendReply | SnapshotPiece | SnapshotReply
+    | TimeoutNow | ReadRequest | ReadReply | RemovedNotice
+)  # fmt: skip

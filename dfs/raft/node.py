@@ -14,9 +14,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dfs.disk.interfaces import IDisk
+from dfs.raft.changing import Removal
 from dfs.raft.codec import CodecError, decode_message
 from dfs.raft.core import RaftCore
-from dfs.raft.errors import ChangeInProgress, RaftError, Stopped, TransferFailed
+from dfs.raft.errors import RaftError, Stopped
 from dfs.raft.identity import Identity
 from dfs.raft.interfaces import IRaft, IRaftTransport, IStateMachine, RaftStatus
 from dfs.raft.leadership import Leadership
@@ -58,7 +59,7 @@ class RaftNode:
         self._disk, self._folder = disk, folder
         self._machine, self._given_lane = machine, apply_lane
         self._transport, self._on_fatal = transport, on_fatal
-        self._leadership = Leadership()
+        self._leadership, self._removal = Leadership(), Removal()
         self._running: RunningMember | None = None
         self._storage: LogStorage | None = None
 
@@ -81,7 +82,7 @@ class RaftNode:
             lanes = self._log_lane, self._apply_lane
             self._running = RunningMember(
                 self.config, self._runtime, opened, self._machine, lanes, self._transport, self._leadership,
-                self._on_fatal,
+                self._removal, self._on_fatal,
             )  # fmt: skip
         except BaseException:
             await self._release()
@@ -95,9 +96,12 @@ class RaftNode:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        running, storage, was_serving = self._running, self._storage, self._serving
+        running, storage = self._running, self._storage
         if running is None or storage is None:
             return
+        if running.serving:
+            await running.hand_over()
+        was_serving = running.serving
         running.silence()
         if was_serving:
             await running.lane.when_idle()
@@ -135,7 +139,7 @@ class RaftNode:
 
     def _serves(self) -> RunningMember:
         """Raises Stopped where this node does not."""
-        if self._running is None or not self._running.serving:
+        if self._running is None or not self._running.serving or self._running.stopping:
             raise Stopped("the node does not serve")
         return self._running
 
@@ -179,7 +183,10 @@ class RaftNode:
 
     def change(self, change: Change) -> Deferred[Configuration]:
         """See IRaft."""
-        return fail(ChangeInProgress(f"{change} is not possible yet"))
+        try:
+            return Deferred.fromCoroutine(self._serves().change(change))
+        except Stopped as error:
+            return fail(error)
 
     def configuration(self) -> Configuration:
         """See IRaft."""
@@ -187,11 +194,14 @@ class RaftNode:
 
     def when_removed(self) -> Deferred[None]:
         """See IRaft."""
-        return Deferred()
+        return self._removal.wait()
 
     def transfer(self, to: str | None = None) -> Deferred[str]:
         """See IRaft."""
-        return fail(TransferFailed(f"leadership cannot be handed to {to} yet"))
+        try:
+            return Deferred.fromCoroutine(self._serves().transfer(to))
+        except Stopped as error:
+            return fail(error)
 
     def query(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Call ``function`` on the state machine's lane, between two batches: for reads of its store."""

@@ -43,7 +43,7 @@ from dfs.raft.log_format import (
     decode_batch_header,
     decode_entries,
 )
-from dfs.raft.messages import Entry
+from dfs.raft.messages import Entry, EntryKind
 from dfs.raft.segment import Segment, corrupt, segment_name, segment_sequences
 from dfs.raft.spans import SpanIndex
 
@@ -52,7 +52,7 @@ from dfs.raft.spans import SpanIndex
 class Recovered:
     """The log as it was found: entries ``base_index`` + 1 to ``last_index`` are readable through ``spans``.
 
-    ``runs`` are (first index, term) of each run of equal terms.
+    ``runs`` are (first index, term) of each run of equal terms; ``configurations`` the entries of that kind.
     The next batch goes to offset ``end`` of the last segment, with number ``next_batch``, linked to ``link``.
     """
 
@@ -66,6 +66,7 @@ class Recovered:
     next_batch: int = 1
     torn_length: int = 0
     runs: list[tuple[int, int]] = field(factory=list)
+    configurations: list[Entry] = field(factory=list)
 
     def add(self, sequence: int, batch: BatchHeader, entries: list[Entry]) -> None:
         """A valid batch at ``end``."""
@@ -73,6 +74,9 @@ class Recovered:
         self.spans.append(sequence, self.end, end, batch.cut, batch.count)
         while self.runs and self.runs[-1][0] > batch.cut:
             self.runs.pop()
+        while self.configurations and self.configurations[-1].index > batch.cut:
+            self.configurations.pop()
+        self.configurations.extend(entry for entry in entries if entry.kind is EntryKind.CONFIGURATION)
         for entry in entries:
             if not self.runs or self.runs[-1][1] != entry.term:
                 self.runs.append((entry.index, entry.term))
@@ -90,6 +94,7 @@ class Recovered:
         if at_start and self.last_index > index:
             terms.insert(0, (index + 1, at_start[-1]))
         self.runs = terms
+        self.configurations = [entry for entry in self.configurations if entry.index > index]
 
 
 def recover(disk: IDisk, folder: str, first_segment: int, base_index: int) -> Recovered:

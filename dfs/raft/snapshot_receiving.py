@@ -11,14 +11,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 from attrs import define
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dfs.raft.applying import Applier
+from dfs.raft.codec import CodecError
 from dfs.raft.completion import when
 from dfs.raft.core.types import SnapshotMark
 from dfs.raft.interfaces import ISnapshotSink
+from dfs.raft.membership import Configuration, decode_configuration
 from dfs.raft.messages import SnapshotPiece, SnapshotProgress, SnapshotReply
+from dfs.raft.segment import NoSpace
 
 _log = Logger()
 
@@ -32,9 +36,14 @@ class ReceiverCore(Protocol):
     def term(self) -> int: ...
 
     @property
-    def commit_index(self) -> int: ...
+    def configuration(self) -> Configuration: ...
 
-    def install_snapshot(self, mark: SnapshotMark) -> bool: ...
+    @property
+    def needs_snapshot(self) -> bool: ...
+
+    def wants_snapshot(self, mark: SnapshotMark) -> bool: ...
+
+    def install_snapshot(self, mark: SnapshotMark, configuration: bytes) -> bool: ...
 
     def snapshot_installed(self, mark: SnapshotMark) -> None: ...
 
@@ -45,6 +54,7 @@ class ReceiverCore(Protocol):
 class _Reception:
     sender: str
     mark: SnapshotMark
+    configuration: bytes
     sink: ISnapshotSink | None = None
     offset: int = 0
     written: int = 0
@@ -54,6 +64,8 @@ class _Reception:
 class SnapshotReceiver:
     """See the module.  Used on the reactor thread.
 
+    :param note: makes durable which configuration the snapshot at a mark brings, after all that was submitted to the
+        log before; called before the state machine switches to it (R38).
     :param reply: sends a member an answer once the present term is durable.
     :param installed: called with the mark after the state machine switched; the core was told.
     :param failed: called with the Failure of a switch that is neither done nor refused: final for the node.
@@ -63,14 +75,14 @@ class SnapshotReceiver:
         self,
         core: ReceiverCore,
         applier: Applier,
-        configuration: bytes,
+        note: Callable[[SnapshotMark, bytes], Deferred[None]],
         reply: Callable[[str, SnapshotReply], None],
         installed: Callable[[SnapshotMark], None],
         failed: Callable[[Failure], None],
     ) -> None:
         self._core = core
         self._applier = applier
-        self._configuration = configuration
+        self._note = note
         self._reply = reply
         self._installed = installed
         self._failed = failed
@@ -81,8 +93,8 @@ class SnapshotReceiver:
         """One piece, whose term the core has checked."""
         mark = SnapshotMark(piece.index, piece.mark_term)
         reception = self._reception
-        if mark.index <= self._core.commit_index:
-            self._answer(sender, mark, 0, SnapshotProgress.INSTALLED)  # nothing of it is needed
+        if not self._core.wants_snapshot(mark):
+            self._unwanted(sender, mark)
             return
         if reception is not None and reception.complete:
             # Being verified and switched to: nothing replaces it now, and its sender learns that we live.
@@ -93,11 +105,11 @@ class SnapshotReceiver:
             if piece.offset != 0:
                 self._answer(sender, mark, 0, SnapshotProgress.WANTED)
                 return
-            if piece.configuration != self._configuration:
+            if not self._is_ours(piece.configuration):
                 _log.error("{sender} sends a snapshot of another cluster; refused", sender=sender)
                 self._answer(sender, mark, 0, SnapshotProgress.REFUSED)
                 return
-            reception = self._begin(sender, mark)
+            reception = self._begin(sender, mark, piece.configuration)
         if piece.offset != reception.offset or reception.offset - reception.written > PENDING_LENGTH:
             self._answer(sender, mark, reception.written, SnapshotProgress.WANTED)
             return
@@ -115,11 +127,22 @@ class SnapshotReceiver:
         if self._reception is not None and not self._reception.complete:
             self._abandon(self._reception)
 
-    def _begin(self, sender: str, mark: SnapshotMark) -> _Reception:
+    def _is_ours(self, configuration: bytes) -> bool:
+        try:
+            return decode_configuration(configuration).cluster == self._core.configuration.cluster
+        except CodecError:
+            return False
+
+    def _unwanted(self, sender: str, mark: SnapshotMark) -> None:
+        """It brings nothing that is missing; or too little, where the tables were lost."""
+        too_little = self._core.needs_snapshot
+        self._answer(sender, mark, 0, SnapshotProgress.REFUSED if too_little else SnapshotProgress.INSTALLED)
+
+    def _begin(self, sender: str, mark: SnapshotMark, configuration: bytes) -> _Reception:
         if self._reception is not None:
             self._abandon(self._reception)
         _log.info("receiving a snapshot at {index} from {sender}", index=mark.index, sender=sender)
-        self._reception = _Reception(sender, mark)
+        self._reception = _Reception(sender, mark, configuration)
         return self._reception
 
     def _write(self, reception: _Reception, data: bytes) -> None:
@@ -139,14 +162,19 @@ class SnapshotReceiver:
 
     def _install(self, reception: _Reception) -> None:
         mark, sink = reception.mark, reception.sink
-        if self.stopped or not self._core.install_snapshot(mark):
-            has_it = self._core.commit_index >= mark.index
+        if self.stopped or not self._core.install_snapshot(mark, reception.configuration):
             self._abandon(reception)
-            self._answer(
-                reception.sender, mark, 0, SnapshotProgress.INSTALLED if has_it else SnapshotProgress.REFUSED
-            )
+            self._unwanted(reception.sender, mark)
             return
         assert sink is not None
+        noted = self._note(mark, reception.configuration).addErrback(self._not_noted, reception)
+        when(noted, lambda refused: None if refused else self._switch(sink, reception), self._failed)
+
+    def _switch(self, sink: ISnapshotSink, reception: _Reception) -> None:
+        """Who belongs as of the mark is on disk: the state machine may follow."""
+        if self.stopped:
+            self._abandon(reception)
+            return
         done = self._applier.run(sink.commit).addErrback(self._not_committed, reception)
         when(done, lambda committed: self._committed(committed, reception), self._failed)
 
@@ -162,9 +190,18 @@ class SnapshotReceiver:
         self._answer(reception.sender, mark, 0, SnapshotProgress.INSTALLED)
         self._installed(mark)
 
+    def _not_noted(self, failure: Failure, reception: _Reception) -> bool:
+        failure.trap(NoSpace)
+        self._end_refused(reception, failure)
+        return True
+
     def _not_committed(self, failure: Failure, reception: _Reception) -> None:
         failure.trap(ValueError)
-        _log.error("the snapshot from {sender} fails its checks: {why}", sender=reception.sender, why=failure.value)
+        self._end_refused(reception, failure)
+
+    def _end_refused(self, reception: _Reception, failure: Failure) -> None:
+        """The former state stays."""
+        _log.error("the snapshot from {sender} is not taken: {why}", sender=reception.sender, why=failure.value)
         self._core.install_failed()
         self._abandon(reception)
         self._answer(reception.sender, reception.mark, 0, SnapshotProgress.REFUSED)

@@ -7,6 +7,10 @@ offset that it wants next; without an answer for ``RESEND_TICKS`` the window is
 sent again; without any answer for ``GIVE_UP_TIMEOUTS`` election time-outs the
 transfer ends and the core asks for another one if it is still needed.
 
+A transfer that was given up for want of an answer is parked: its source stays open and its window is kept for
+``PARK_TIMEOUTS`` election time-outs.  If the same follower needs a snapshot again before the log has gone on without
+that mark, the transfer goes on where it was torn, instead of from the start.
+
 A state machine opens one snapshot at a time, so transfers to several followers
 take turns: one that has to wait is given up and wanted again at a heartbeat.
 """
@@ -31,6 +35,7 @@ _log = Logger()
 
 RESEND_TICKS = 6
 GIVE_UP_TIMEOUTS = 10
+PARK_TIMEOUTS = 60
 
 
 class SenderCore(Protocol):
@@ -38,6 +43,8 @@ class SenderCore(Protocol):
 
     @property
     def term(self) -> int: ...
+
+    def configuration_at(self, index: int) -> bytes: ...
 
     def snapshot_started(self, member: str, mark: SnapshotMark) -> None: ...
 
@@ -58,6 +65,7 @@ class _Transfer:
     reading: bool = False
     quiet_ticks: int = 0
     stuck_ticks: int = 0
+    configuration: bytes = b""
 
 
 class SnapshotSender:
@@ -67,7 +75,6 @@ class SnapshotSender:
         self,
         core: SenderCore,
         applier: Applier,
-        configuration: bytes,
         send: Callable[[str, SnapshotPiece], None],
         piece_length: int,
         window_pieces: int,
@@ -75,25 +82,30 @@ class SnapshotSender:
     ) -> None:
         self._core = core
         self._applier = applier
-        self._configuration = configuration
         self._send = send
         self._piece_length = piece_length
         self._window_pieces = window_pieces
         self._give_up_ticks = GIVE_UP_TIMEOUTS * election_ticks
+        self._park_ticks = PARK_TIMEOUTS * election_ticks
         self._transfer: _Transfer | None = None
+        self._parked: _Transfer | None = None
 
     @property
     def buffered(self) -> int:
         """Bytes of pieces held in memory."""
-        return sum(len(data) for _, data, _ in self._transfer.window) if self._transfer else 0
+        held = [transfer for transfer in (self._transfer, self._parked) if transfer is not None]
+        return sum(len(data) for transfer in held for _, data, _ in transfer.window)
 
-    def wanted(self, member: str) -> None:
-        """The core wants ``member`` to have a snapshot."""
+    def wanted(self, member: str, index: int) -> None:
+        """The core wants ``member`` to have a snapshot of at least ``index``."""
         self._end_former_term()
         if self._transfer is not None:
             if self._transfer.member != member:
                 self._core.snapshot_failed(member)
             return
+        if self._resumed(member, index):
+            return
+        self._drop_parked()
         transfer = self._transfer = _Transfer(member, self._core.term)
         when(
             self._applier.run(self._applier.machine.open_snapshot),
@@ -124,13 +136,17 @@ class SnapshotSender:
     def tick(self, ticks: int) -> None:
         """Time went by: send again what was not answered, give up what does not progress."""
         self._end_former_term()
+        if self._parked is not None:
+            self._parked.stuck_ticks += ticks
+            if self._parked.stuck_ticks > self._park_ticks:
+                self._drop_parked()
         transfer = self._transfer
         if transfer is None:
             return
         transfer.quiet_ticks += ticks
         transfer.stuck_ticks += ticks
         if transfer.stuck_ticks > self._give_up_ticks:
-            self._give_up(transfer, "no answer")
+            self._park(transfer)
         elif transfer.quiet_ticks >= RESEND_TICKS:
             transfer.quiet_ticks = 0
             for piece in transfer.window:
@@ -138,6 +154,7 @@ class SnapshotSender:
 
     def stop(self) -> None:
         """This member leads no more: end the transfer without a word to the core."""
+        self._drop_parked()
         if self._transfer is not None:
             self._end(self._transfer)
 
@@ -145,6 +162,38 @@ class SnapshotSender:
         """A transfer belongs to the term that it began in."""
         if self._transfer is not None and self._transfer.term != self._core.term:
             self._end(self._transfer)
+        if self._parked is not None and self._parked.term != self._core.term:
+            self._drop_parked()
+
+    def _park(self, transfer: _Transfer) -> None:
+        """Nobody answers: keep what there is for a while."""
+        _log.warn("the snapshot for {member} rests: no answer", member=transfer.member)
+        self._drop_parked()
+        self._transfer = None
+        if transfer.source is not None:
+            self._parked = transfer
+            transfer.stuck_ticks = 0
+        self._core.snapshot_failed(transfer.member)
+
+    def _resumed(self, member: str, index: int) -> bool:
+        """Go on with the parked transfer if it is for this member and still brings enough."""
+        transfer = self._parked
+        if transfer is None or transfer.member != member or transfer.mark.index < index:
+            return False
+        self._parked, self._transfer = None, transfer
+        transfer.quiet_ticks = transfer.stuck_ticks = 0
+        self._core.snapshot_started(member, transfer.mark)
+        _log.info("goes on sending {member} a snapshot at {index}", member=member, index=transfer.mark.index)
+        for piece in transfer.window:
+            self._send_piece(transfer, *piece)
+        self._fill(transfer)
+        return True
+
+    def _drop_parked(self) -> None:
+        transfer, self._parked = self._parked, None
+        if transfer is not None:
+            transfer.window.clear()
+            self._close(transfer)
 
     def _opened(self, source: ISnapshotSource, transfer: _Transfer) -> None:
         transfer.source = source
@@ -152,6 +201,7 @@ class SnapshotSender:
             self._close(transfer)
             return
         transfer.mark = source.mark
+        transfer.configuration = self._core.configuration_at(source.mark.index)
         transfer.quiet_ticks = transfer.stuck_ticks = 0
         self._core.snapshot_started(transfer.member, source.mark)
         _log.info("sending {member} a snapshot at {index}", member=transfer.member, index=source.mark.index)
@@ -172,24 +222,27 @@ class SnapshotSender:
 
     def _read(self, data: bytes, transfer: _Transfer) -> None:
         transfer.reading = False
-        if transfer is not self._transfer:
+        if transfer not in (self._transfer, self._parked):
             return
         transfer.at_end = not data
         piece = (transfer.next_offset, data, transfer.at_end)
         transfer.next_offset += len(data)
         transfer.window.append(piece)
-        self._send_piece(transfer, *piece)
-        self._fill(transfer)
+        if transfer is self._transfer:
+            self._send_piece(transfer, *piece)
+            self._fill(transfer)
 
     def _send_piece(self, transfer: _Transfer, offset: int, data: bytes, last: bool) -> None:
         mark = transfer.mark
-        configuration = self._configuration if offset == 0 else b""
+        configuration = transfer.configuration if offset == 0 else b""
         self._send(
             transfer.member, SnapshotPiece(transfer.term, mark.index, mark.term, offset, last, configuration, data)
         )
 
     def _failed(self, failure: Failure, transfer: _Transfer) -> None:
         transfer.reading = False
+        if transfer is self._parked:
+            self._drop_parked()
         if transfer is self._transfer:
             self._give_up(transfer, failure.getErrorMessage())
 

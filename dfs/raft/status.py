@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfs.raft.interfaces import RaftStatus
+from dfs.raft.interfaces import MemberProgress, RaftStatus
 from dfs.raft.node_config import NodeConfig
 from dfs.raft.turns import RunningMember
 
@@ -23,4 +23,6 @@ def status_of(config: NodeConfig, running: RunningMember | None) -> RaftStatus:
         members=core.configuration.voters,
         lag=running.lag.worst,
         learners=core.configuration.learners,
+        removed=core.removed,
+        progress=tuple(MemberProgress(*one) for one in core.progress()),
     )

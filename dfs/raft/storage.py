@@ -5,8 +5,11 @@ The folder holds ``identity``, ``term-and-vote``, ``boundary``, the segments
 system when it is full, so that the state machine can be synced and the log
 compacted, which frees more (R32).
 
+A folder whose disk failed a sync has the mark ``sync-failed.BOOT`` and is refused until a reboot
+(:mod:`dfs.raft.suspicion`).
+
 A new folder is founded in an order that a crash cannot confuse: first
-``identity.new``, then everything else with entry 1, last the rename to
+``identity.new``, then everything else with entry 1 (none for a member that joins), last the rename to
 ``identity``.  A folder with only ``identity.new`` never voted and is founded
 again; one with files but neither name is refused (R04).
 """
@@ -19,8 +22,9 @@ from typing import Any, TypeVar
 from attrs import frozen
 from zope.interface import Attribute, Interface, implementer
 
-from dfs.disk.errors import DiskError, DiskFull, Locked, NotFound
+from dfs.disk.errors import DiskError, DiskFull, Locked, NotFound, SyncFailed
 from dfs.disk.interfaces import IDisk, IDiskLock
+from dfs.raft import suspicion
 from dfs.raft.codec import encode_entry
 from dfs.raft.core.types import HardState, LogView, SnapshotMark
 from dfs.raft.errors import StorageCorrupt, StorageFailed
@@ -28,6 +32,7 @@ from dfs.raft.hardstate import HardStateFile
 from dfs.raft.identity import FILE_NAME as IDENTITY_NAME
 from dfs.raft.identity import KIND as IDENTITY_KIND
 from dfs.raft.identity import UNFINISHED_NAME, Identity, decode_identity, encode_identity
+from dfs.raft.incoming import IncomingFile
 from dfs.raft.log import SEGMENT_LENGTH, Log
 from dfs.raft.messages import Entry, EntryKind
 from dfs.raft.segment import NoSpace
@@ -50,6 +55,7 @@ class Write:
     truncate_from: int | None = None
     entries: tuple[Entry, ...] = ()
     commit: int = 0
+    reset_configuration: bytes = b""
 
 
 class ILogStorage(Interface):
@@ -61,6 +67,8 @@ class ILogStorage(Interface):
     identity = Attribute("The Identity of the folder.")
     hard_state = Attribute("The durable HardState.")
     base = Attribute("SnapshotMark: the last entry that is no longer in the log.")
+    membership_changed = Attribute("Whether the log holds, or held, another configuration than the founders'.")
+    configuration = Attribute("The payload of the latest configuration at or below the base; b'' for the founders'.")
     last_index = Attribute("The last durable entry.")
     commit_index = Attribute("A lower bound of the commit index, at most last_index.")
 
@@ -76,8 +84,16 @@ class ILogStorage(Interface):
     def read(first: int, last: int, limit: int) -> list[Entry]:
         """Entries from ``first`` on, at least one unless they were compacted (then none), at most ``limit`` bytes."""
 
-    def compact(mark: SnapshotMark) -> None:
-        """Give up entries at or below ``mark``, which the state machine holds durably."""
+    def compact(mark: SnapshotMark, configuration: bytes) -> None:
+        """Give up entries at or below ``mark``, which the state machine holds durably and as of which the
+        configuration with this payload counted."""
+
+    def note_incoming(mark: SnapshotMark, configuration: bytes) -> None:
+        """The state machine is about to switch to a snapshot that brought this configuration (R38).  Raises NoSpace:
+        nothing is noted."""
+
+    def brought_by(mark: SnapshotMark) -> bytes:
+        """The configuration that was noted last, if it was for this mark; else b""."""
 
     def release_reserve() -> None:
         """The disk is full: give the reserved space back to the file system."""
@@ -102,6 +118,7 @@ class LogStorage:
         self._hard = hard
         self._log = log
         self._reserve_length = reserve
+        self._incoming = IncomingFile(disk, folder)
         self._failed: str | None = None
         self.identity = identity
 
@@ -114,6 +131,17 @@ class LogStorage:
     def base(self) -> SnapshotMark:
         """See ILogStorage."""
         return self._log.base
+
+    @property
+    def configuration(self) -> bytes:
+        """See ILogStorage."""
+        return self._log.configuration
+
+    @property
+    def membership_changed(self) -> bool:
+        """See ILogStorage."""
+        later = any(entry.index > 1 for entry in self._log.found.configurations)
+        return later or self._log.configuration not in (b"", self.identity.configuration)
 
     @property
     def last_index(self) -> int:
@@ -134,6 +162,7 @@ class LogStorage:
             runs=tuple(self._log.found.runs),
             last_checksum=tail[-1].checksum if tail else 0,
             tail=tuple(tail),
+            configurations=tuple(self._log.found.configurations),
         )
 
     def write(self, write: Write) -> None:
@@ -144,7 +173,7 @@ class LogStorage:
         if write.hard_state is not None:
             self._hard.write(write.hard_state, min(max(write.commit, self.commit_index), self._log.last_index))
         if write.reset_to is not None and write.reset_to != self._log.fresh_at():
-            self._log.reset(write.reset_to)
+            self._log.reset(write.reset_to, write.reset_configuration)
         cut = self._log.last_index if write.truncate_from is None else write.truncate_from - 1
         if write.entries or cut < self._log.last_index:
             self._log.append(cut, write.entries, write.commit)
@@ -159,9 +188,17 @@ class LogStorage:
             return []
         return self._guarded(self._log.read, first, last, limit)
 
-    def compact(self, mark: SnapshotMark) -> None:
+    def compact(self, mark: SnapshotMark, configuration: bytes) -> None:
         """See ILogStorage."""
-        self._guarded(self._log.compact, mark)
+        self._guarded(self._log.compact, mark, configuration)
+
+    def note_incoming(self, mark: SnapshotMark, configuration: bytes) -> None:
+        """See ILogStorage."""
+        self._guarded(self._incoming.write, mark, configuration)
+
+    def brought_by(self, mark: SnapshotMark) -> bytes:
+        """See ILogStorage."""
+        return self._incoming.configuration(mark)
 
     def release_reserve(self) -> None:
         """See ILogStorage."""
@@ -177,6 +214,7 @@ class LogStorage:
         """See ILogStorage."""
         self._hard.close()
         self._log.close()
+        self._incoming.close()
         self._lock.release()
 
     def _guarded(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -189,6 +227,8 @@ class LogStorage:
             raise
         except DiskError as error:
             self._failed = str(error)
+            if isinstance(error, SyncFailed):
+                suspicion.leave(self._disk, self._folder)
             raise StorageFailed(
                 f"the disk failed: {error}. The node stops and nothing is tried again; check the disk, then start it."
             ) from error
@@ -212,8 +252,13 @@ def open_storage(
         disk.make_folders(folder)
         lock = disk.lock(f"{folder}/{LOCK_NAME}")
         try:
+            suspicion.check(disk, folder)
             _found_if_new(disk, folder, founder, segment_length)
             storage = _open(disk, folder, lock, segment_length, reserve_length)
+        except SyncFailed:
+            suspicion.leave(disk, folder)
+            lock.release()
+            raise
         except BaseException:
             lock.release()
             raise
@@ -260,10 +305,11 @@ def _found_if_new(disk: IDisk, folder: str, founder: Identity, segment_length: i
     TwinRecord.create(disk, f"{folder}/{UNFINISHED_NAME}", IDENTITY_KIND, encode_identity(founder)).close()
     disk.sync_folder(folder)
     Log.create(disk, folder, founder.incarnation, segment_length)
-    HardStateFile.create(disk, folder, HardState(FOUNDING_TERM), 0).close()
-    log = Log.open(disk, folder, founder.incarnation, segment_length)
-    log.append(0, [first_entry(founder.configuration)], 0)
-    log.close()
+    HardStateFile.create(disk, folder, HardState(FOUNDING_TERM if founder.configuration else 0), 0).close()
+    if founder.configuration:
+        log = Log.open(disk, folder, founder.incarnation, segment_length)
+        log.append(0, [first_entry(founder.configuration)], 0)
+        log.close()
     disk.sync_folder(folder)
     disk.rename(f"{folder}/{UNFINISHED_NAME}", f"{folder}/{IDENTITY_NAME}")
     disk.sync_folder(folder)

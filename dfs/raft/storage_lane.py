@@ -38,19 +38,19 @@ _NOT_WRITTEN = object()
 
 def merge(readys: Sequence[Ready]) -> Write:
     """What successive Readys write, as one transaction."""
-    hard, reset, cut = None, None, None
+    hard, reset, configuration, cut = None, None, b"", None
     entries: list[Entry] = []
     for ready in readys:
         hard = ready.hard_state or hard
         if ready.reset_to is not None:
-            reset, cut, entries = ready.reset_to, None, []
+            reset, configuration, cut, entries = ready.reset_to, ready.reset_configuration, None, []
         if ready.truncate_from is not None:
             while entries and entries[-1].index >= ready.truncate_from:
                 entries.pop()
             if not entries:
                 cut = ready.truncate_from if cut is None else min(cut, ready.truncate_from)
         entries.extend(ready.entries)
-    return Write(hard, reset, cut, tuple(entries), readys[-1].commit_index)
+    return Write(hard, reset, cut, tuple(entries), readys[-1].commit_index, configuration)
 
 
 class StorageLane:

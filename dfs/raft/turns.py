@@ -20,16 +20,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dfs.raft.applying import Applier
+from dfs.raft.changing import REFUSALS, Changes, Removal
 from dfs.raft.codec import encode_message
 from dfs.raft.compaction import Compactor
 from dfs.raft.completion import when
-from dfs.raft.core.types import EntryRead, Ready, Role, SnapshotMark
+from dfs.raft.core.types import EntryRead, Membership, Ready, Refusal, Role, SnapshotMark
+from dfs.raft.errors import NotLeader, RaftError, TransferFailed, UnknownMember
+from dfs.raft.handover import Handover
 from dfs.raft.interfaces import IRaftTransport, IStateMachine
 from dfs.raft.leadership import Leadership
+from dfs.raft.membership import Change, Configuration
 from dfs.raft.messages import Entry, Message, SnapshotPiece, SnapshotReply
 from dfs.raft.node_config import NodeConfig
 from dfs.raft.opening import Opened
@@ -60,35 +65,37 @@ class RunningMember:
         lanes: tuple[ILane, ILane],
         transport: IRaftTransport,
         leadership: Leadership,
+        removal: Removal,
         ended: Callable[[Failure], None],
     ) -> None:
         clock, storage = runtime.reactor, opened.storage
         self._config, self._clock, self._storage = config, clock, storage
-        self._transport, self._leadership, self._ended = transport, leadership, ended
+        self._transport, self._leadership, self._removal, self._ended = transport, leadership, removal, ended
+        self._reached: dict[str, str] | None = None
+        self.stopping = False
         self.serving = self._turn_asked = self._disk_slow = False
         self._replies: list[tuple[str, SnapshotReply]] = []
         self.lag = LagMonitor(clock)
         self._ticker = Ticker(clock, config.tick, self.tick, f"raft {config.node}")
         self.proposals, self.reads = Proposals(config.queued_length), Reads()
         core = self.core = opened.core(config, runtime)
+        self.changes, self._handover = Changes(), Handover(core, config.election_ticks)
         self.lane = StorageLane(lanes[0], storage, clock, self._ready_durable, self.fatal, self._disk_is_full)
         self.applier = Applier(lanes[1], machine, self._batch_applied, self.fatal)
         self._compactor = Compactor(
             core, storage, self.lane, self.applier, config, clock.seconds, opened.durable_index, self.fatal
         )
-        configuration = storage.identity.configuration
         self.sender = SnapshotSender(
-            core, self.applier, configuration, self._send, config.piece_length, config.window_pieces,
-            config.election_ticks,
-        )  # fmt: skip
+            core, self.applier, self._send, config.piece_length, config.window_pieces, config.election_ticks
+        )
         self._receiver = SnapshotReceiver(
-            core, self.applier, configuration, self._reply_after_term, self._snapshot_installed, self.fatal
+            core, self.applier, self._note_incoming, self._reply_after_term, self._snapshot_installed, self.fatal
         )
 
     def start(self) -> None:
         """Begin to tick."""
         self.serving = True
-        self._transport.members_changed(self._config.members)
+        self._reach(Membership(self.core.configuration))
         self.lag.start()
         self._ticker.start()
         self.ask_turn()
@@ -105,6 +112,8 @@ class RunningMember:
         self._leadership.ended()
         self.proposals.stop()
         self.reads.stop()
+        self.changes.stop()
+        self._handover.stop()
 
     def fatal(self, failure: Failure) -> None:
         """The end, told once."""
@@ -113,6 +122,68 @@ class RunningMember:
         _log.failure("{node} stops for good", failure, node=self._config.node)
         self.silence()
         self._ended(failure)
+
+    # The membership
+
+    async def change(self, change: Change) -> Configuration:
+        """See IRaft."""
+        taken = self.core.change(change, self._config.members)
+        self.ask_turn()
+        if taken.refusal is Refusal.NOT_LEADER:
+            raise NotLeader(self.core.leader)
+        if taken.refusal is not None:
+            raise REFUSALS[taken.refusal](taken.reason)
+        if taken.appended or taken.index > self.core.applied_index:
+            return await self.changes.wait(taken)
+        # So it is, as far as this node knows: a quorum says that nobody has led since.
+        await self.reads.add(self.core.read_index, lambda: self.core.leader)
+        return taken.configuration
+
+    async def transfer(self, to: str | None) -> str:
+        """See IRaft."""
+        taken = self.core.transfer(to)
+        self.ask_turn()
+        if taken.refusal is Refusal.NOT_LEADER:
+            raise NotLeader(self.core.leader)
+        if taken.refusal is Refusal.UNKNOWN_MEMBER:
+            raise UnknownMember(taken.reason)
+        if taken.refusal is not None:
+            raise TransferFailed(taken.reason)
+        return taken.to if self.core.transferee is None else await self._handover.wait(taken.to)
+
+    async def hand_over(self) -> None:
+        """A planned stop: whoever has caught up furthest takes over first, if anybody does (R58)."""
+        self.stopping = True
+        if self.core.role is not Role.LEADER:
+            return
+        try:
+            successor = await self.transfer(None)
+        except RaftError as error:
+            _log.info("{node} stops as the leader: {why}", node=self._config.node, why=error)
+        else:
+            _log.info("{node} handed over to {successor}", node=self._config.node, successor=successor)
+
+    def _reach(self, membership: Membership) -> None:
+        """Tell the transport whom to reach.  The flags say where those are that they name."""
+        configuration, flags = membership.configuration, self._config.members
+        contacts = {name: configuration.contact(name) for name in configuration.members} | dict(membership.leaving)
+        if not configuration.voters:
+            contacts = dict(flags)  # it has just joined: somebody there will know more
+        reached = {name: flags.get(name) or contact for name, contact in contacts.items()}
+        if reached != self._reached:
+            self._reached = reached
+            self._transport.members_changed(reached)
+
+    def _note_incoming(self, mark: SnapshotMark, configuration: bytes) -> Deferred[None]:
+        """After all that was submitted: the log may not have begun anew yet after the snapshot before (R38)."""
+        noted: Deferred[None] = Deferred()
+
+        def note() -> None:
+            done = self.lane.run(self._storage.note_incoming, mark, configuration)
+            when(done, noted.callback, noted.errback)
+
+        self.lane.after_all(note)
+        return noted
 
     # Turns of the loop
 
@@ -138,22 +209,30 @@ class RunningMember:
         if not self.serving:
             return
         try:
-            self.proposals.propose(self.core.propose)
+            if self.core.transferee is None:  # else they wait, for at most an election time-out (R58)
+                self.proposals.propose(self.core.propose)
             while self.serving and (ready := self.core.take_ready()) is not None:
                 self._carry_out(ready)
             replies, self._replies = self._replies, []
             for member, reply in replies:
                 self.lane.after_all(partial(self._send, member, reply))
+            self._handover.look()
+            if self.core.removed and not self._removal.known:
+                _log.warn("{node} was removed from the group for good", node=self._config.node)
+                self._removal.learned()
         except Exception:  # noqa: BLE001 - as in _input
             self.fatal(Failure())
 
     def _carry_out(self, ready: Ready) -> None:
         """What one Ready asks for, in its order."""
+        if ready.membership is not None:
+            self._reach(ready.membership)
         for outgoing in ready.messages_now:
             self._send(outgoing.to, outgoing.message)
         if ready.unknown is not None:
             first, last = ready.unknown.first, ready.unknown.last
             self.proposals.unknown(first, last, "leadership went away before it was committed")
+            self.changes.unknown(first, last, "leadership went away before it was committed")
         core = self.core
         for number in ready.reads_lost:
             self.reads.lost(number, core.leader)
@@ -170,7 +249,7 @@ class RunningMember:
         for wanted in ready.entry_reads:
             self._read_entries(wanted)
         for snapshot in ready.snapshots_wanted:
-            self.sender.wanted(snapshot.member)
+            self.sender.wanted(snapshot.member, snapshot.index)
         for arrived in ready.arrived:
             if isinstance(arrived.message, SnapshotPiece):
                 self._receiver.received(arrived.sender, arrived.message)
@@ -190,6 +269,7 @@ class RunningMember:
         for _ in range(ticks):
             self.input(core.tick)
         if self.serving:
+            self._handover.look(ticks)
             self.sender.tick(ticks)
             self._compactor.tick()
 
@@ -219,6 +299,8 @@ class RunningMember:
         for entry in entries:
             if entry.index in answers:
                 self.proposals.applied(entry.index, entry.term, answers[entry.index])
+            else:
+                self.changes.applied(entry.index, entry.term)
         self._compactor.applied(len(entries))
         self.reads.applied(core.applied_index)
         if core.role is Role.LEADER and core.term == entries[-1].term:
@@ -226,6 +308,7 @@ class RunningMember:
 
     def _snapshot_installed(self, mark: SnapshotMark) -> None:
         self.proposals.unknown(0, mark.index, "a snapshot replaced the entry")
+        self.changes.unknown(0, mark.index, "a snapshot replaced the entry")
         self._compactor.installed(mark.index)
         self.reads.applied(mark.index)
         self.ask_turn()

@@ -11,6 +11,8 @@
     following.py    the follower's side
     reads.py        read index
     transfers.py    who is being sent a snapshot
+    configuring.py  which configuration counts, how the next one is begun
+    handing.py      transfer of leadership
     readying.py     from state to Ready and back
 """
 

@@ -18,16 +18,17 @@ durable <= handed <= last; match < next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from dfs.raft.codec import MAX_PAYLOAD
-from dfs.raft.core import election, following, reads, readying, replication, transfers
+from dfs.raft.core import configuring, election, following, handing, reads, readying, replication, transfers
 from dfs.raft.core.log import Log
 from dfs.raft.core.state import State
 from dfs.raft.core.types import (
     Arrived,
     Chance,
+    ChangeTaken,
     Config,
     Configuration,
     CoreHalted,
@@ -38,26 +39,36 @@ from dfs.raft.core.types import (
     Refusal,
     Role,
     SnapshotMark,
+    TransferTaken,
 )
+from dfs.raft.membership import Change, encode_configuration
 from dfs.raft.messages import (
     AppendReply,
     AppendRequest,
     Entry,
     Message,
+    ReadReply,
+    ReadRequest,
+    RemovedNotice,
     SnapshotPiece,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
 
 _T = TypeVar("_T")
+EMPTY: Mapping[str, str] = {}
 
 
 class RaftCore:
     """One member.  See the module.
 
     ``applied`` is what the state machine holds *durably or not* at start; where the log does not go on from there
-    (a crash between installing a snapshot and beginning the log anew) the first Ready begins the log anew.
+    (a crash between installing a snapshot and beginning the log anew) the first Ready begins the log anew, with the
+    ``installed`` configuration, which that snapshot brought.  Where it ends before the log begins, the tables were
+    lost: this member votes and stores, but neither leads nor applies before a snapshot was installed.
+    ``configuration`` is the latest at or below the log's boundary; later ones are in the log.
     ``commit`` is a stored hint, clamped to the log (R36).
     """
 
@@ -70,21 +81,23 @@ class RaftCore:
         *,
         configuration: Configuration,
         applied: SnapshotMark = SnapshotMark(0, 0),
+        installed: Configuration | None = None,
         commit: int = 0,
         trace: Callable[[str], None] | None = None,
     ) -> None:
         log = Log(log_view, config.cache_bytes)
         if log.last_term > hard_state.term:
             raise CoreHalted(f"the log ends in term {log.last_term}, beyond the stored term {hard_state.term} (R03)")
-        if applied.index < log.boundary.index:
-            raise CoreHalted(
-                f"applied {applied.index} is below the log's boundary {log.boundary.index}: fetch a snapshot"
-            )
         self._halted: CoreHalted | None = None
         self._state = State(config, configuration, hard_state, log, rng, trace)
-        following.adopt(self._state, applied)
-        self._state.commit = max(applied.index, min(commit, log.last_index))
-        self._state.draw_timeout()
+        s = self._state
+        for entry in log_view.configurations:
+            configuring.appended(s, entry)
+        installed = installed or s.configuration
+        following.adopt(s, applied, encode_configuration(installed) if installed.voters else b"")
+        s.commit = max(applied.index, log.boundary.index, min(commit, log.last_index))
+        s.draw_timeout()
+        s.epoch = int(rng.random() * (1 << 53))
 
     # Inputs: time and health
 
@@ -130,8 +143,18 @@ class RaftCore:
             raise ValueError(f"a payload must have 1 to {MAX_PAYLOAD} bytes")
         return self._guard(replication.propose, s, payloads)
 
+    def change(self, change: Change, known: Mapping[str, str] = EMPTY) -> ChangeTaken:
+        """Change the membership by one member, if the rules allow it now (R51 to R56).  ``known`` has contacts of
+        members for which the configuration has none.  It is done when the entry is committed."""
+        return self._guard(replication.change, self._enter(), change, known)
+
+    def transfer(self, to: str | None = None) -> TransferTaken:
+        """Hand leadership over; ``transferee`` is None again when that ended, one way or the other (R58)."""
+        return self._guard(handing.begin, self._enter(), to)
+
     def read_index(self, number: int) -> Refusal | None:
-        """Begin a linearizable read under an id that is never used again; None where it was taken (R47)."""
+        """Begin a linearizable read under an id that is never used again; None where it was taken (R47).  A follower
+        asks its leader."""
         return self._guard(reads.ask, self._enter(), number)
 
     # Inputs: disk and state machine
@@ -163,6 +186,7 @@ class RaftCore:
         if boundary.index > s.applied:
             raise CoreHalted(f"compaction at {boundary.index}, beyond what is applied, {s.applied}")
         self._guard(s.log.compact, boundary)
+        configuring.compacted(s, s.log.boundary.index)
 
     # Inputs: snapshots
 
@@ -178,10 +202,15 @@ class RaftCore:
         """Leader: the transfer ended without success; it is wanted again if still needed."""
         self._guard(transfers.failed, self._enter(), member)
 
-    def install_snapshot(self, mark: SnapshotMark) -> bool:
-        """Follower: may a complete snapshot replace the state machine?  If True nothing is handed out to apply until
+    def wants_snapshot(self, mark: SnapshotMark) -> bool:
+        """Follower: whether a snapshot at ``mark`` would bring anything."""
+        return following.wants(self._enter(), mark)
+
+    def install_snapshot(self, mark: SnapshotMark, configuration: bytes) -> bool:
+        """Follower: may a complete snapshot replace the state machine?  ``configuration`` is the payload that came
+        with it, checked, and durable before the switch.  If True nothing is handed out to apply until
         ``snapshot_installed`` or ``install_failed``; finish applying what was handed out before, then commit it."""
-        return self._guard(following.install, self._enter(), mark)
+        return self._guard(following.install, self._enter(), mark, configuration)
 
     def snapshot_installed(self, mark: SnapshotMark) -> None:
         """Follower: the state machine is durably at ``mark`` (R39)."""
@@ -230,8 +259,36 @@ class RaftCore:
 
     @property
     def configuration(self) -> Configuration:
-        """Who belongs to the group."""
+        """Who belongs to the group, by the last entry that says so, committed or not (R52)."""
         return self._state.configuration
+
+    def configuration_at(self, index: int) -> bytes:
+        """The payload of the configuration as of ``index``, at or after the boundary: what a snapshot or the log's
+        boundary there has to carry (R38)."""
+        return configuring.payload_at(self._state, index)
+
+    @property
+    def transferee(self) -> str | None:
+        """Whom leadership is being handed to: proposals have to wait."""
+        return self._state.transferee
+
+    @property
+    def removed(self) -> bool:
+        """Whether this member knows that it was removed (R57)."""
+        return self._state.removed
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether the tables end before the log begins."""
+        return self._state.needs_snapshot
+
+    def progress(self) -> tuple[tuple[str, int, bool, bool], ...]:
+        """Leader: of every other member its name, match, whether it is alive, whether it has caught up (R54)."""
+        s = self._state
+        return tuple(
+            (member, s.progress[member].match, configuring.alive(s, member), configuring.caught_up(s, member))
+            for member in sorted(s.progress)
+        )
 
     def term_at(self, index: int) -> int | None:
         """The term of an entry, or of the boundary; None where it is not known."""
@@ -276,6 +333,9 @@ def _step(s: State, sender: str, message: Message) -> None:
     if isinstance(message, VoteRequest):
         election.asked(s, sender, message)  # terms are judged there: stickiness comes first
         return
+    if isinstance(message, RemovedNotice):
+        election.removed(s, sender)
+        return
     if message.term > s.term and not (isinstance(message, VoteReply) and message.pre and message.granted):
         leads = isinstance(message, AppendRequest | SnapshotPiece)
         s.follow(message.term, sender if leads else None)
@@ -295,3 +355,9 @@ def _step(s: State, sender: str, message: Message) -> None:
     elif isinstance(message, SnapshotReply) and s.role is Role.LEADER:
         replication.heard(s, sender)
         s.arrived.append(Arrived(sender, message))
+    elif isinstance(message, TimeoutNow):
+        election.told_to(s, sender, message)
+    elif isinstance(message, ReadRequest):
+        reads.asked(s, sender, message)
+    elif isinstance(message, ReadReply):
+        reads.answered(s, sender, message)

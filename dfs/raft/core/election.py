@@ -6,10 +6,10 @@ unseat leaders for ever or keep a deposed one (R09).
 
 from __future__ import annotations
 
-from dfs.raft.core import replication
+from dfs.raft.core import configuring, reads, replication
 from dfs.raft.core.state import State
 from dfs.raft.core.types import Role
-from dfs.raft.messages import VoteReply, VoteRequest
+from dfs.raft.messages import RemovedNotice, TimeoutNow, VoteReply, VoteRequest
 
 DRAIN_TICKS = 2
 """After a stall the loop turns at least so often before a campaign, which empties the sockets (R11)."""
@@ -22,16 +22,18 @@ def tick_unled(s: State) -> None:
     """One tick of a member that does not lead."""
     s.elapsed += 1
     s.heard_ticks += 1
+    reads.tick_forwarded(s)
     if s.elapsed >= s.timeout:
         campaign(s)
 
 
 def campaign(s: State) -> None:
     """Ask around whether an election would be won; nothing durable changes (R08)."""
-    if not s.is_voter or s.disk_slow:
+    if not s.may_campaign or s.disk_slow:
         s.draw_timeout()
         return
     s.role, s.leader = Role.PRE_CANDIDATE, None
+    s.lose_forwarded()
     s.draw_timeout()
     s.trace(f"pre-campaigns for term {s.term + 1} with {s.log.last_index}/{s.log.last_term}")
     s.votes = {s.me: True}
@@ -39,13 +41,24 @@ def campaign(s: State) -> None:
     _tally(s)
 
 
-def elect(s: State) -> None:
-    """A majority would vote for this member: take the next term.  Its own vote counts once durable (R02)."""
+def elect(s: State, transfer: bool = False) -> None:
+    """A majority would vote for this member, or the leader hands over to it: take the next term.  Its own vote
+    counts once durable (R02)."""
     s.term += 1
+    s.leader = None
+    s.lose_forwarded()
     s.vote, s.role, s.votes = s.me, Role.CANDIDATE, {}
     s.draw_timeout()
     s.trace(f"campaigns in term {s.term}")
-    _ask(s, VoteRequest(s.term, s.log.last_index, s.log.last_term, pre=False))
+    _ask(s, VoteRequest(s.term, s.log.last_index, s.log.last_term, pre=False, transfer=transfer))
+
+
+def told_to(s: State, sender: str, message: TimeoutNow) -> None:
+    """The leader of this term asks this member to take over (R58): only a voter does, and only one that may lead."""
+    follows = s.role is Role.FOLLOWER and s.leader == sender and message.term == s.term
+    if follows and s.is_voter and s.may_campaign and not s.disk_slow:
+        s.trace(f"takes over from {sender}")
+        elect(s, transfer=True)
 
 
 def _ask(s: State, request: VoteRequest) -> None:
@@ -62,7 +75,10 @@ def own_vote_durable(s: State) -> None:
 
 
 def asked(s: State, sender: str, request: VoteRequest) -> None:
-    """A vote or pre-vote is asked for, in any term at all."""
+    """A vote or pre-vote is asked for, in any term at all, by a member of the local configuration or not (R53)."""
+    if sender in s.configuration.removed and configuring.settled(s):
+        s.send(sender, RemovedNotice(s.term))  # it can win nothing any more (R57)
+        return
     sticky = s.role is Role.LEADER or s.heard_ticks < s.config.election_ticks
     if request.term > s.term and sticky and not request.transfer:
         return  # a leader is heard: whoever asks does not hear it (R08, thesis 4.2.3)
@@ -74,7 +90,8 @@ def asked(s: State, sender: str, request: VoteRequest) -> None:
         s.send(sender, VoteReply(request.term if granted else s.term, granted, pre=True))
         return
     may_vote = request.term == s.term and s.role in (Role.FOLLOWER, Role.PRE_CANDIDATE) and s.vote in (None, sender)
-    granted = may_vote and current and s.is_voter
+    # Also where this member is no voter as far as it knows: the candidate may know better, and it alone counts.
+    granted = may_vote and current
     if granted:
         s.vote = sender
         s.follow(s.term, s.leader)
@@ -93,7 +110,7 @@ def voted(s: State, sender: str, reply: VoteReply) -> None:
 
 
 def _tally(s: State) -> None:
-    if sum(s.votes.values()) < s.configuration.quorum:
+    if sum(s.votes.get(voter, False) for voter in s.configuration.voters) < s.configuration.quorum:
         return
     if s.role is Role.PRE_CANDIDATE:
         elect(s)
@@ -109,6 +126,7 @@ def leader_refused(s: State, member: str) -> None:
     if s.role is not Role.FOLLOWER or s.leader != member or not s.is_voter:
         return
     s.leader = None
+    s.lose_forwarded()
     s.heard_ticks = s.config.election_ticks
     rank = [voter for voter in s.configuration.voters if voter != member].index(s.me)
     s.timeout = s.elapsed + RANK_TICKS * rank
@@ -131,3 +149,12 @@ def disk_slow(s: State, slow: bool) -> None:
     if slow and s.role is not Role.FOLLOWER:
         s.trace(f"steps down in term {s.term}: the disk is slow")
         s.follow(s.term, None)
+
+
+def removed(s: State, sender: str) -> None:
+    """Another member says that this one was removed: it takes no further part (R57)."""
+    if s.role is not Role.LEADER and not s.told_removed:
+        s.trace(f"is told by {sender} that it was removed")
+        s.told_removed = True
+        if s.role is not Role.FOLLOWER:
+            s.follow(s.term, None)

@@ -30,11 +30,16 @@ class Progress:
     :ivar paused: a probe is out; the next leaves on its answer or with a heartbeat.
     :ivar reading: the number of the disk read that will feed it, or None.
     :ivar snapshot_index: the mark of the transfer in progress, None before it started.
+    :ivar leaving_index: the entry that removed it, 0 for a member (R57); it does not count.
+    :ivar leaving_ticks: for how much longer it is told so.
+    :ivar farewell_round: its answer to this round says that it knows; 0 before there is one.
+    :ivar contact: where a removed member is still reached.
     """
 
     __slots__ = (
-        "acked_round", "flight_bytes", "flights", "heard", "match", "mode", "next", "oldest", "paused", "reading",
-        "silent_ticks", "snapshot_index", "voter",
+        "acked_round", "contact", "farewell_round", "flight_bytes", "flights", "heard", "leaving_index",
+        "leaving_ticks", "match", "mode", "next", "oldest", "paused", "reading", "silent_ticks", "snapshot_index",
+        "voter",
     )  # fmt: skip
 
     def __init__(self, next_index: int, voter: bool) -> None:
@@ -51,6 +56,8 @@ class Progress:
         self.paused = False
         self.reading: int | None = None
         self.snapshot_index: int | None = None
+        self.leaving_index = self.leaving_ticks = self.farewell_round = 0
+        self.contact = ""
 
     def copy(self) -> Progress:
         """An independent copy."""
@@ -65,6 +72,7 @@ class Progress:
         return (
             self.mode, self.match, self.next, self.heard, self.silent_ticks, self.acked_round,
             tuple(self.flights), self.oldest, self.paused, self.reading, self.snapshot_index,
+            self.voter, self.leaving_index, self.leaving_ticks, self.farewell_round,
         )  # fmt: skip
 
     def probe(self, next_index: int | None = None) -> None:

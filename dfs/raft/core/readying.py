@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dfs.raft.core import election, reads, replication
 from dfs.raft.core.state import InFlight, State
-from dfs.raft.core.types import CoreHalted, EntryRead, HardState, Ready, Role, Standing
+from dfs.raft.core.types import CoreHalted, EntryRead, HardState, Membership, Ready, Role, Standing
 from dfs.raft.messages import Entry
 
 
@@ -21,7 +21,7 @@ def owes(s: State) -> bool:
         or standing.role is not s.role
         or standing.term != s.term
         or standing.leader != s.leader
-        or bool(s.waiting_reads)
+        or bool(s.waiting_reads or s.forward_waiting)
         or _speaks(s)
     )
 
@@ -32,6 +32,7 @@ def take(s: State) -> Ready | None:
         return None
     if s.role is Role.LEADER and reads.wants_round(s):
         replication.heartbeat(s)
+    reads.send_forwarded(s)
     log = s.log
     hard, standing = s.told_hard, s.told
     if hard.term != s.term or hard.vote != s.vote:
@@ -59,12 +60,15 @@ def take(s: State) -> Ready | None:
         arrived=tuple(s.arrived),
         standing=standing if standing is not s.told else None,
         commit_index=s.commit,
+        reset_configuration=s.reset_configuration,
+        membership=_membership(s) if s.membership_changed else None,
     )
     s.told, s.told_hard = standing, hard
     s.last_ready += 1
     if ready.writes:
         s.in_flight.append(InFlight(ready.number, hard, log.handed))
     log.reset_to = log.truncate_from = s.unknown = None
+    s.reset_configuration, s.membership_changed = b"", False
     s.now, s.after, s.reads, s.reads_lost = [], [], [], []
     s.entry_reads, s.snapshots_wanted, s.arrived = [], [], []
     return ready
@@ -80,13 +84,21 @@ def _speaks(s: State) -> bool:
         or s.entry_reads
         or s.snapshots_wanted
         or s.arrived
+        or s.membership_changed
     )
+
+
+def _membership(s: State) -> Membership:
+    leaving = [(member, progress.contact) for member, progress in s.progress.items() if progress.leaving_index]
+    return Membership(s.configuration, tuple(sorted(leaving)))
 
 
 def _take_committed(s: State) -> tuple[Entry, ...]:
     """The next batch to apply: committed, and durable here, so that the state machine never runs ahead of its own
     log over a crash."""
-    if s.installing is not None or s.applying_read is not None or len(s.apply_batches) >= s.config.apply_batches:
+    if s.needs_snapshot or s.installing is not None or s.applying_read is not None:
+        return ()
+    if len(s.apply_batches) >= s.config.apply_batches:
         return ()
     first, last = s.handed_apply + 1, min(s.commit, s.log.durable)
     if first > last:

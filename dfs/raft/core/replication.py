@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dfs.raft.codec import encode_entry
-from dfs.raft.core import reads
+from dfs.raft.core import configuring, handing, reads
 from dfs.raft.core.progress import Mode, Progress
 from dfs.raft.core.state import State
-from dfs.raft.core.types import CoreHalted, EntryRead, Proposed, Refusal, Role, SnapshotWanted
-from dfs.raft.messages import ENTRY_HEADER_LENGTH, AppendReply, AppendRequest, Entry, EntryKind
+from dfs.raft.core.types import ChangeTaken, CoreHalted, EntryRead, Proposed, Refusal, Role, SnapshotWanted
+from dfs.raft.membership import Change
+from dfs.raft.messages import ENTRY_HEADER_LENGTH, AppendReply, AppendRequest, Entry, EntryKind, TimeoutNow
 
 
 def propose(s: State, payloads: Sequence[bytes]) -> Proposed:
@@ -17,6 +18,8 @@ def propose(s: State, payloads: Sequence[bytes]) -> Proposed:
     first = s.log.last_index + 1
     if s.role is not Role.LEADER:
         return Proposed(first, s.term, 0, Refusal.NOT_LEADER, s.leader)
+    if s.transferee is not None:
+        return Proposed(first, s.term, 0, Refusal.BUSY, s.me)  # the shell holds them back until it ended (R58)
     accepted = 0
     for payload in payloads:
         # One proposal is always let in, or a limit below its size would refuse it for ever.
@@ -33,16 +36,22 @@ def propose(s: State, payloads: Sequence[bytes]) -> Proposed:
     return Proposed(first, s.term, accepted, refusal, s.me)
 
 
+def change(s: State, wanted: Change, known: Mapping[str, str]) -> ChangeTaken:
+    """Begin a change of the membership; it is active at once (R52)."""
+    found = configuring.taken(s, wanted, known)
+    if isinstance(found, ChangeTaken):
+        return found
+    _append_own(s, EntryKind.CONFIGURATION, found)
+    broadcast(s)
+    return ChangeTaken(s.log.last_index, s.term, s.configuration, appended=True)
+
+
 def lead(s: State) -> None:
     """Take over what a new leader has: progress of everyone else, and a no-op of its own term (thesis 6.4)."""
-    s.progress = {
-        member: Progress(s.log.last_index + 1, member in s.configuration.voters)
-        for member in (*s.configuration.voters, *s.configuration.learners)
-        if member != s.me
-    }
+    configuring.lead(s)
     s.round = 0
     s.heartbeat_elapsed = 0
-    s.first_own_index = s.log.last_index + 1
+    s.first_own_index = s.commit_before = s.commit_then = s.log.last_index + 1
     _append_own(s, EntryKind.NOOP, b"")
     broadcast(s)
 
@@ -51,6 +60,7 @@ def _append_own(s: State, kind: EntryKind, payload: bytes) -> None:
     log = s.log
     entry = encode_entry(log.last_index + 1, s.term, kind, payload, log.last_checksum)
     log.append((entry,))
+    configuring.appended(s, entry)
     if kind is EntryKind.COMMAND:
         s.uncommitted.append((entry.index, len(entry.encoded)))
         s.uncommitted_bytes += len(entry.encoded)
@@ -124,12 +134,8 @@ def _send_heartbeat(s: State, member: str, progress: Progress) -> None:
     s.send(member, AppendRequest(s.term, previous, previous_term, min(s.commit, previous), s.round))
 
 
-def _alive(s: State, progress: Progress) -> bool:
-    return progress.heard and progress.silent_ticks < s.config.election_ticks
-
-
 def _want_snapshot(s: State, member: str, progress: Progress) -> None:
-    if not _alive(s, progress):
+    if progress.leaving_index or not configuring.alive(s, member):
         # A snapshot for a dead member would only cost.
         _send_heartbeat(s, member, progress)
         progress.paused = True
@@ -185,10 +191,20 @@ def answered(s: State, member: str, reply: AppendReply) -> None:
     if reply.round > progress.acked_round:
         progress.acked_round = reply.round
         reads.confirm(s)
-    if reply.accepted:
+    if reply.wants_snapshot:
+        _without_tables(s, member, progress, reply)
+    elif reply.accepted:
         _accepted(s, member, progress, reply)
     else:
         _refused(s, member, progress, reply)
+
+
+def _without_tables(s: State, member: str, progress: Progress, reply: AppendReply) -> None:
+    """It holds entries and counts for them, but cannot apply them: it needs a snapshot whatever it holds."""
+    if reply.accepted and reply.index <= s.log.last_index and progress.acknowledged(reply.index):
+        advance_commit(s)
+    if s.role is Role.LEADER and progress.mode is not Mode.SNAPSHOT:
+        _want_snapshot(s, member, progress)
 
 
 def _accepted(s: State, member: str, progress: Progress, reply: AppendReply) -> None:
@@ -208,7 +224,9 @@ def _accepted(s: State, member: str, progress: Progress, reply: AppendReply) -> 
         progress.replicate()
     if news:
         advance_commit(s)
-    send_appends(s, member)
+    if member in s.progress:  # else it was the commit that ended this leadership (R55)
+        handing.press_if_caught_up(s, member)
+        send_appends(s, member)
 
 
 def _refused(s: State, member: str, progress: Progress, reply: AppendReply) -> None:
@@ -237,6 +255,19 @@ def advance_commit(s: State) -> None:
         s.commit = index
         while s.uncommitted and s.uncommitted[0][0] <= index:
             s.uncommitted_bytes -= s.uncommitted.popleft()[1]
+        if not s.is_voter and configuring.settled(s):
+            _step_aside(s)
+
+
+def _step_aside(s: State) -> None:
+    """This leader's own removal is committed: it says so, asks the one that holds most to take over, and leads no
+    more (R55)."""
+    heartbeat(s)
+    successor = handing.best(s)
+    if successor is not None:
+        s.send(successor, TimeoutNow(s.term))
+    s.trace(f"steps down in term {s.term}: it was removed")
+    s.follow(s.term, None)
 
 
 def tick_leader(s: State) -> None:
@@ -250,11 +281,15 @@ def tick_leader(s: State) -> None:
         s.trace(f"steps down in term {s.term}: no quorum answered")
         s.follow(s.term, None)
         return
+    handing.tick(s)
+    configuring.tick_leaving(s)
     s.heartbeat_elapsed += 1
     if s.heartbeat_elapsed >= s.config.heartbeat_ticks:
         s.heartbeat_elapsed = 0
+        s.commit_before, s.commit_then = s.commit_then, s.commit
         heartbeat(s)
         _press(s)
+        handing.press(s)
 
 
 def _press(s: State) -> None:
@@ -269,6 +304,8 @@ def _press(s: State) -> None:
 def member_reset(s: State, member: str) -> None:
     """The connection went away, and what was in flight with it (R24)."""
     progress = s.progress.get(member)
+    if s.transferee == member:
+        handing.end(s)
     if progress is not None and progress.mode is not Mode.SNAPSHOT:
         progress.probe()
         progress.paused = True

@@ -31,7 +31,26 @@ from dfs.raft.core.types import (
     Standing,
     Unknown,
 )
+from dfs.raft.membership import encode_configuration
 from dfs.raft.messages import AppendReply, Entry, Message
+
+
+@frozen
+class Adopted:
+    """A configuration and the entry that holds it; index 0 before there was one."""
+
+    index: int
+    payload: bytes
+    configuration: Configuration
+
+
+@frozen
+class Forwarded:
+    """A follower's request for a read index, as the leader holds it."""
+
+    member: str
+    epoch: int
+    number: int
 
 
 @frozen
@@ -54,12 +73,26 @@ class State:
     :ivar round_reads: (round, commit index captured, ids) of each round awaiting a quorum.
     :ivar uncommitted: (index, bytes) of each proposal not committed, in order (R25).
     :ivar fetches: disk reads asked for: number to member, or to None for the applier.
+    :ivar configurations: the latest at or below the boundary and all later ones; the last is active (configuring.py).
+    :ivar membership_changed: whom to reach was not told since it changed.
+    :ivar told_removed: another member said that this one was removed (R57).
+    :ivar needs_snapshot: the tables end before the log begins: nothing is applied, and no election begun, before one
+        is installed.
+    :ivar commit_before: what was committed at the heartbeat before last, for R54; ``commit_then`` at the last one.
+    :ivar transferee: whom leadership is being handed to, for ``transfer_elapsed`` ticks so far.
+    :ivar forward_waiting: reads that wait for the request in ``forward_out``: its number, their ids; sent
+        ``forward_elapsed`` ticks ago.
     """
 
     def __init__(self, config: Config, configuration: Configuration, hard: HardState, log: Log, chance: Chance,
                  trace: Callable[[str], None] | None) -> None:  # fmt: skip
         self.config = config
+        payload = encode_configuration(configuration) if configuration.voters else b""
+        self.configurations = [Adopted(log.boundary.index, payload, configuration)]
         self.configuration = configuration
+        self.membership_changed = True
+        self.told_removed = False
+        self.needs_snapshot = False
         self.chance = chance
         self.trace_line = trace
         self.term = hard.term
@@ -74,6 +107,8 @@ class State:
         self.apply_batches: list[int] = []
         self.applying_read: int | None = None
         self.installing: SnapshotMark | None = None
+        self.installing_configuration = b""
+        self.reset_configuration = b""
         self.progress: dict[str, Progress] = {}
         self.votes: dict[str, bool] = {}
         self.elapsed = 0
@@ -82,8 +117,16 @@ class State:
         self.heartbeat_elapsed = 0
         self.disk_slow = False
         self.round = 0
-        self.waiting_reads: list[int] = []
-        self.round_reads: list[tuple[int, int, tuple[int, ...]]] = []
+        self.waiting_reads: list[int | Forwarded] = []
+        self.round_reads: list[tuple[int, int, tuple[int | Forwarded, ...]]] = []
+        self.epoch = 0
+        self.last_forward = 0
+        self.forward_waiting: list[int] = []
+        self.forward_out: tuple[int, tuple[int, ...]] | None = None
+        self.forward_elapsed = 0
+        self.transferee: str | None = None
+        self.transfer_elapsed = 0
+        self.commit_before = self.commit_then = 0
         self.uncommitted: deque[tuple[int, int]] = deque()
         self.uncommitted_bytes = 0
         self.first_own_index = 0
@@ -128,6 +171,10 @@ class State:
             tuple((i.number - shift, i.hard_state, i.last_index) for i in self.in_flight), self.told, self.told_hard,
             tuple(self.now), tuple(self.after), tuple(self.reads), tuple(self.reads_lost), self.unknown,
             tuple(self.entry_reads), tuple(self.snapshots_wanted), tuple(self.arrived),
+            tuple((adopted.index, adopted.payload) for adopted in self.configurations), self.membership_changed,
+            self.told_removed, self.needs_snapshot, self.installing_configuration, self.reset_configuration,
+            self.last_forward, tuple(self.forward_waiting), self.forward_out, self.forward_elapsed,
+            self.transferee, self.transfer_elapsed, self.commit_before, self.commit_then,
         )  # fmt: skip
 
     @property
@@ -137,8 +184,25 @@ class State:
 
     @property
     def is_voter(self) -> bool:
-        """Whether this member votes and campaigns."""
+        """Whether this member counts."""
         return self.config.me in self.configuration.voters
+
+    @property
+    def may_campaign(self) -> bool:
+        """A voter, or one whose removal is not known to be committed: the others may need its log (thesis 4.2.2)."""
+        if self.needs_snapshot or self.told_removed:
+            return False
+        last = self.configurations[-1]
+        uncommitted = last.index > self.commit and len(self.configurations) > 1
+        return self.is_voter or (uncommitted and self.me in self.configurations[-2].configuration.voters)
+
+    @property
+    def removed(self) -> bool:
+        """Whether this member knows that it was removed for good (R57)."""
+        if self.me in self.configuration.members:
+            return self.told_removed
+        committed = self.configurations[-1].index <= self.commit
+        return self.told_removed or (committed and self.me in self.configuration.removed)
 
     def trace(self, line: str) -> None:
         """One line a transition."""
@@ -175,6 +239,8 @@ class State:
         """Become a follower in ``term``, at least the present one; what only a leader or candidate has is dropped."""
         if self.role is Role.LEADER:
             self._resign()
+        if term > self.term or leader != self.leader:
+            self.lose_forwarded()
         if term > self.term:
             self.term, self.vote = term, None
             self.leader = None  # hints never outlive their term (R50)
@@ -185,17 +251,25 @@ class State:
         self.votes = {}
         self.draw_timeout()
 
+    def lose_forwarded(self) -> None:
+        """The leader that reads were forwarded to may be none."""
+        self.reads_lost.extend(self.forward_waiting)
+        if self.forward_out is not None:
+            self.reads_lost.extend(self.forward_out[1])
+        self.forward_waiting, self.forward_out = [], None
+
     def _resign(self) -> None:
         first = max(self.commit + 1, self.first_own_index)
         if first <= self.log.last_index:
             self.unknown = Unknown(first, self.log.last_index, self.term)
-        for _, _, ids in self.round_reads:
-            self.reads_lost.extend(ids)
-        self.reads_lost.extend(self.waiting_reads)
+        waiting = [one for _, _, ones in self.round_reads for one in ones] + self.waiting_reads
+        self.reads_lost.extend(one for one in waiting if isinstance(one, int))
         self.round_reads, self.waiting_reads = [], []
         self.uncommitted, self.uncommitted_bytes = deque(), 0
         self.fetches = {number: member for number, member in self.fetches.items() if member is None}
         self.entry_reads = [read for read in self.entry_reads if read.number in self.fetches]
         self.snapshots_wanted = []
+        self.transferee = None
+        self.membership_changed = self.membership_changed or any(p.leaving_index for p in self.progress.values())
         self.progress = {}
         self.heard_ticks = self.config.election_ticks  # a leader that steps down insists on nobody

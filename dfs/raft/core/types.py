@@ -73,6 +73,7 @@ class LogView:
     :ivar runs: (first index, term) of each run of equal terms after the boundary, ascending.
     :ivar last_checksum: of the last entry, 0 where there is none.
     :ivar tail: some of the last entries, to fill the cache; it ends at ``last_index`` or is empty.
+    :ivar configurations: the entries after the boundary that hold a configuration, ascending.
     """
 
     boundary: SnapshotMark = SnapshotMark(0, 0)
@@ -80,6 +81,7 @@ class LogView:
     runs: tuple[tuple[int, int], ...] = ()
     last_checksum: int = 0
     tail: tuple[Entry, ...] = ()
+    configurations: tuple[Entry, ...] = ()
 
 
 class Refusal(enum.StrEnum):
@@ -87,6 +89,13 @@ class Refusal(enum.StrEnum):
 
     NOT_LEADER = "not leader"
     BUSY = "busy"
+    CHANGE_IN_PROGRESS = "change in progress"
+    NOT_CAUGHT_UP = "not caught up"
+    WOULD_LOSE_QUORUM = "would lose the quorum"
+    UNKNOWN_MEMBER = "unknown member"
+    NAME_USED_BEFORE = "name used before"
+    TOO_MANY_MEMBERS = "too many members"
+    NOT_ALIVE = "not alive"
 
 
 @frozen
@@ -99,6 +108,36 @@ class Proposed:
     accepted: int
     refusal: Refusal | None = None
     leader: str | None = None
+
+
+@frozen
+class ChangeTaken:
+    """What became of a change of the membership: refused with a sentence; or appended at ``index``; or it is so
+    already, by the entry at ``index``.  It is done when that entry of ``term`` is committed."""
+
+    index: int
+    term: int
+    configuration: Configuration
+    refusal: Refusal | None = None
+    reason: str = ""
+    appended: bool = False
+
+
+@frozen
+class TransferTaken:
+    """Whom leadership is being handed to, or why it is not."""
+
+    to: str
+    refusal: Refusal | None = None
+    reason: str = ""
+
+
+@frozen
+class Membership:
+    """The active configuration, and the (name, contact) of removed members that are still being told so (R57)."""
+
+    configuration: Configuration
+    leaving: tuple[tuple[str, str], ...] = ()
 
 
 @frozen
@@ -176,6 +215,7 @@ class Ready:
 
     :ivar hard_state: to write, or None where it did not change (R01).
     :ivar reset_to: throw the whole log away and begin anew after this mark (R39), or None.
+    :ivar reset_configuration: the payload of the configuration as of ``reset_to``, to be kept with it; else b"".
     :ivar truncate_from: remove this and all later entries before appending (R28), or None.
     :ivar entries: to append; contiguous; write their ``encoded`` bytes unchanged.
     :ivar messages_now: may leave before the disk answers (R21).
@@ -189,6 +229,7 @@ class Ready:
     :ivar snapshots_wanted: transfers to begin.
     :ivar arrived: for the snapshot transfer.
     :ivar standing: None where role, term and leader did not change.
+    :ivar membership: whom to reach from now on; None where it did not change.
     :ivar commit_index: a hint worth storing lazily; it is never needed (R36).
     """
 
@@ -208,6 +249,8 @@ class Ready:
     arrived: tuple[Arrived, ...]
     standing: Standing | None
     commit_index: int
+    reset_configuration: bytes = b""
+    membership: Membership | None = None
 
     @property
     def writes(self) -> bool:

@@ -26,7 +26,8 @@ from dfs.raft.core import (
     Ready,
     SnapshotMark,
 )
-from dfs.raft.messages import Entry, Message, SnapshotPiece, SnapshotProgress, SnapshotReply
+from dfs.raft.membership import decode_configuration
+from dfs.raft.messages import Entry, EntryKind, Message, SnapshotPiece, SnapshotProgress, SnapshotReply
 from dfs.raft.test.invariants import Invariants
 
 
@@ -41,16 +42,20 @@ class Packet:
 
 @define
 class Disk:
-    """What survives a crash: ``entries`` follow ``boundary``."""
+    """What survives a crash: ``entries`` follow ``boundary``, as of which ``configuration`` counted; ``incoming`` is
+    the configuration of the snapshot that was last switched to."""
 
+    configuration: Configuration
     hard: HardState = field(factory=HardState)
     boundary: SnapshotMark = field(factory=lambda: SnapshotMark(0, 0))
     entries: list[Entry] = field(factory=list)
+    incoming: Configuration | None = None
 
     def write(self, ready: Ready) -> None:
         """One Ready's transaction."""
         if ready.reset_to is not None:
             self.boundary, self.entries = ready.reset_to, []
+            self.configuration = decode_configuration(ready.reset_configuration)
         if ready.truncate_from is not None:
             del self.entries[ready.truncate_from - self.boundary.index - 1 :]
         for entry in ready.entries:
@@ -74,6 +79,7 @@ class Disk:
             tuple(runs),
             last.checksum if last else 0,
             tuple(self.entries[-tail:]),
+            tuple(entry for entry in self.entries if entry.kind is EntryKind.CONFIGURATION),
         )
 
     def holds(self, entry: Entry) -> bool:
@@ -98,7 +104,7 @@ class Node:
     ``durable`` of them for good).  ``key`` is where a search notes the fingerprint of a node at rest."""
 
     name: str
-    disk: Disk = field(factory=Disk)
+    disk: Disk
     core: RaftCore | None = None
     pending: list[Ready] = field(factory=list)
     applied: list[Entry] = field(factory=list)
@@ -108,7 +114,7 @@ class Node:
 
     def copy(self) -> Node:
         """An independent copy."""
-        disk = Disk(self.disk.hard, self.disk.boundary, self.disk.entries.copy())
+        disk = evolve(self.disk, entries=self.disk.entries.copy())
         core = self.core.copy() if self.core is not None else None
         return Node(self.name, disk, core, self.pending.copy(), self.applied.copy(), self.durable, self.events.copy())
 
@@ -130,8 +136,8 @@ class Cluster:
         self.say = say
         self.config = config or Config("?")
         self.network: list[Packet] = []
-        self.invariants = Invariants(self.configuration)
-        self.nodes = {name: Node(name) for name in (*self.members, *learners)}
+        self.invariants = Invariants()
+        self.nodes = {name: Node(name, Disk(self.configuration)) for name in (*self.members, *learners)}
         self.last_read = 0
         self.tail = 1000
         for name in self.nodes:
@@ -187,7 +193,7 @@ class Cluster:
 
     def hand_over(self, packet: Packet) -> None:
         """Deliver a packet that stays where it is, if anywhere."""
-        if self.nodes[packet.to].core is not None:
+        if packet.to in self.nodes and self.nodes[packet.to].core is not None:
             self.do(packet.to, "step", packet.sender, packet.message)
 
     def settle(self, links: Callable[[str, str], bool] = lambda sender, to: True, limit: int = 10_000) -> None:
@@ -245,6 +251,16 @@ class Cluster:
         """The state machine makes all it has applied durable."""
         self.nodes[name].durable = len(self.nodes[name].applied)
 
+    def join(self, name: str) -> None:
+        """A new member's folder: empty, without voters (founders are there from the start)."""
+        self.nodes[name] = Node(name, Disk(Configuration(())))
+        self.restart(name)
+
+    def lose_tables(self, name: str) -> None:
+        """Its state machine's store is lost; its log is not."""
+        self.crash(name)
+        self.nodes[name].applied, self.nodes[name].durable = [], 0
+
     def compact(self, name: str, index: int) -> None:
         """Drop the log up to ``index``, durable in the state machine, unless writes or transfers are in the way."""
         node = self.nodes[name]
@@ -252,6 +268,7 @@ class Cluster:
         boundary = node.disk.boundary
         on_disk = boundary.index < index <= boundary.index + len(node.disk.entries)
         if on_disk and not node.pending and index < self.core(name).keep_from():
+            node.disk.configuration = decode_configuration(self.core(name).configuration_at(index))
             entry = node.disk.entries[index - boundary.index - 1]
             node.disk.boundary = SnapshotMark(index, entry.term)
             del node.disk.entries[: index - boundary.index]
@@ -273,8 +290,9 @@ class Cluster:
             node.disk.hard,
             node.disk.view(self.tail),
             self.chance,
-            configuration=self.configuration,
+            configuration=node.disk.configuration,
             applied=applied,
+            installed=node.disk.incoming,
             trace=self.say,
         )
         self.turn(name)
@@ -285,7 +303,7 @@ class Cluster:
         """Take all Readys and do what needs no disk."""
         node = self.nodes[name]
         core = self.core(name)
-        disks = [member.disk for member in self.nodes.values()]
+        disks = {one.name: one.disk for one in self.nodes.values()}
         while (ready := core.take_ready()) is not None:
             self.invariants.ready(name, core, ready, disks)
             self._send(name, ready.messages_now)
@@ -331,7 +349,8 @@ class Cluster:
         last = node.applied[-1]
         core.snapshot_started(member, SnapshotMark(last.index, last.term))
         state = b"".join(entry.encoded for entry in node.applied)
-        piece = SnapshotPiece(core.term, last.index, last.term, 0, True, b"", state)
+        configuration = core.configuration_at(last.index)
+        piece = SnapshotPiece(core.term, last.index, last.term, 0, True, configuration, state)
         self.network.append(Packet(node.name, member, piece))
 
     def _arrived(self, node: Node, core: RaftCore, arrived: Arrived) -> None:
@@ -343,7 +362,8 @@ class Cluster:
                 core.snapshot_failed(arrived.sender)
             return
         mark = SnapshotMark(message.index, message.mark_term)
-        if core.install_snapshot(mark):
+        if core.install_snapshot(mark, message.configuration):
+            node.disk.incoming = decode_configuration(message.configuration)
             node.applied = _entries(message.data)
             node.durable = len(node.applied)
             self.invariants.installed(node.name, mark.index)

@@ -5,10 +5,10 @@ Each violation raises AssertionError with a sentence that names the property.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
-from dfs.raft.core import Configuration, HardState, RaftCore, ReadState, Ready, Role
+from dfs.raft.core import HardState, RaftCore, ReadState, Ready, Role
 from dfs.raft.messages import AppendReply, AppendRequest, Entry, Message, VoteReply, VoteRequest
 
 
@@ -24,8 +24,7 @@ class SyncedDisk(Protocol):
 class Invariants:
     """Remembers what was seen of the whole group since its founding."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self.configuration = configuration
+    def __init__(self) -> None:
         self.watching = True  # False once made-up messages make the history untrue
         self.leaders: dict[int, str] = {}
         self.entries: dict[tuple[int, int], Entry] = {}
@@ -40,7 +39,7 @@ class Invariants:
 
     def copy(self) -> Invariants:
         """An independent copy, for a search that branches."""
-        other = Invariants(self.configuration)
+        other = Invariants()
         for name, value in self.__dict__.items():
             setattr(other, name, value.copy() if isinstance(value, dict) else value)
         return other
@@ -86,7 +85,7 @@ class Invariants:
         backed = disk.hard.term > term or (disk.hard.term == term and disk.hard.vote == candidate)
         assert backed, f"R01: {voter}'s vote for {candidate} in term {term} is not durable"
 
-    def ready(self, name: str, core: RaftCore, ready: Ready, disks: Sequence[SyncedDisk]) -> None:
+    def ready(self, name: str, core: RaftCore, ready: Ready, disks: Mapping[str, SyncedDisk]) -> None:
         """Log matching and state-machine safety, from what storage and state machine are given."""
         if not self.watching:
             return
@@ -105,7 +104,7 @@ class Invariants:
                 leads = core.role is Role.LEADER or outgoing.message.term < core.term
                 assert leads, f"{name} appends and does not lead"
 
-    def check(self, name: str, core: RaftCore, disks: Sequence[SyncedDisk]) -> None:
+    def check(self, name: str, core: RaftCore, disks: Mapping[str, SyncedDisk]) -> None:
         """Election safety, leader completeness, commit only of what a quorum holds."""
         if not self.watching:
             return
@@ -133,7 +132,7 @@ class Invariants:
                 found = core.term_at(index)
                 assert found == entry.term, f"leader completeness: {name} leads without {index}/{entry.term}"
 
-    def _check_commit(self, name: str, core: RaftCore, disks: Sequence[SyncedDisk]) -> None:
+    def _check_commit(self, name: str, core: RaftCore, disks: Mapping[str, SyncedDisk]) -> None:
         commit, former = core.commit_index, self.commit.get(name, 0)
         assert commit >= former, f"R18: {name}'s commit index went back from {former} to {commit}"
         if commit == former:
@@ -147,8 +146,9 @@ class Invariants:
             assert known == entry, f"state-machine safety: {name} commits another entry at {index}"
         if commit > self.last_committed:
             self.last_committed = commit
-            holders = sum(disk.holds(self.committed[commit]) for disk in disks[: len(self.configuration.voters)])
-            enough = holders >= self.configuration.quorum
+            active = core.configuration
+            holders = sum(disks[voter].holds(self.committed[commit]) for voter in active.voters)
+            enough = holders >= active.quorum
             assert enough, f"R21: {name} commits {commit}, durable on {holders} only"
 
     def read_asked(self, number: int) -> None:

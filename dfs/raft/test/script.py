@@ -17,6 +17,10 @@
     sync NODE [COUNT] / sync all     the disk finishes writes
     settle                           sync and deliver until all is quiet
     crash NODE / restart NODE        lose what was not synced / start from the disk
+    newcomer NODE                    start a new member, with an empty log
+    add NODE NAME / promote NODE NAME / remove NODE NAME   ask NODE to change the membership
+    transfer NODE [NAME]             ask NODE to hand over
+    lose NODE                        crash it, and lose its tables but not its log
     keep NODE                        the state machine makes what it applied durable
     compact NODE INDEX               drop the log up to INDEX
     call NODE METHOD [INT ...]       any other input of the core
@@ -32,13 +36,20 @@ from typing import Any
 
 from dfs.raft.codec import encode_entry
 from dfs.raft.core import Config, CoreHalted, Proposed
+from dfs.raft.core.types import ChangeTaken, TransferTaken
+from dfs.raft.membership import AddLearner, Change, Promote, Remove
 from dfs.raft.messages import (
     AppendReply,
     AppendRequest,
     Entry,
     EntryKind,
     Message,
+    ReadReply,
+    ReadRequest,
+    RemovedNotice,
     SnapshotPiece,
+    SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
@@ -223,6 +234,36 @@ class Script:
         self._group.restart(name)
         self._sent()
 
+    def _do_newcomer(self, name: str) -> None:
+        self._group.join(name)
+        self._sent()
+
+    def _change(self, name: str, change: Change) -> None:
+        taken: ChangeTaken = self._group.do(name, "change", change)
+        if taken.refusal:
+            self._say(f"{name} refuses: {taken.refusal}; {taken.reason}")
+        else:
+            self._say(f"{name} {'appended' if taken.appended else 'has it so by'} {taken.index}/{taken.term}")
+        self._sent()
+
+    def _do_add(self, name: str, member: str) -> None:
+        self._change(name, AddLearner(member, f"{member}:1"))
+
+    def _do_promote(self, name: str, member: str) -> None:
+        self._change(name, Promote(member))
+
+    def _do_remove(self, name: str, member: str) -> None:
+        self._change(name, Remove(member))
+
+    def _do_transfer(self, name: str, to: str | None = None) -> None:
+        taken: TransferTaken = self._group.do(name, "transfer", to)
+        if taken.refusal:
+            self._say(f"{name} refuses: {taken.refusal}; {taken.reason}")
+        self._sent()
+
+    def _do_lose(self, name: str) -> None:
+        self._group.lose_tables(name)
+
     def _do_keep(self, name: str) -> None:
         self._group.sync_state(name)
 
@@ -244,7 +285,8 @@ class Script:
             core = self._group.core(name)
             self._say(f"{name} {core.role} term {core.term} leader {core.leader} "
                       f"last {core.last_index} durable {core.state.log.durable} "
-                      f"commit {core.commit_index} applied {core.applied_index}")  # fmt: skip
+                      f"commit {core.commit_index} applied {core.applied_index}"
+                      + (" removed" if core.removed else ""))  # fmt: skip
 
     def _do_log(self, name: str) -> None:
         core = self._group.core(name)
@@ -270,7 +312,7 @@ def describe(packet: Packet) -> str:
 
 def _text(message: Message) -> str:
     if isinstance(message, VoteRequest):
-        kind = "pre-vote?" if message.pre else "vote?"
+        kind = "pre-vote?" if message.pre else "vote to take over?" if message.transfer else "vote?"
         return f"{kind} term {message.term} last {message.last_index}/{message.last_term}"
     if isinstance(message, VoteReply):
         return f"{'pre-vote' if message.pre else 'vote'} {'yes' if message.granted else 'no'} term {message.term}"
@@ -283,7 +325,20 @@ def _text(message: Message) -> str:
     if isinstance(message, AppendReply):
         what = f"has {message.index}" if message.accepted else f"refuses {message.index}"
         hint = "" if message.accepted else f" hint {message.hint_index}/{message.hint_term}"
+        hint += " wants a snapshot" if message.wants_snapshot else ""
         return f"{what}{hint} term {message.term} round {message.round}"
     if isinstance(message, SnapshotPiece):
         return f"snapshot term {message.term} mark {message.index}/{message.mark_term}"
-    return f"snapshot {message.progress.name.lower()} term {message.term} mark {message.index}"
+    if isinstance(message, SnapshotReply):
+        return f"snapshot {message.progress.name.lower()} term {message.term} mark {message.index}"
+    return _small(message)
+
+
+def _small(message: TimeoutNow | ReadRequest | ReadReply | RemovedNotice) -> str:
+    if isinstance(message, TimeoutNow):
+        return f"take over term {message.term}"
+    if isinstance(message, ReadRequest):
+        return f"read? {message.number} term {message.term}"
+    if isinstance(message, ReadReply):
+        return f"read {message.number} at {message.index} term {message.term}"
+    return f"you were removed term {message.term}"

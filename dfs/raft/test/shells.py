@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from dfs.raft.errors import ChangeInProgress, NotCaughtUp, NotLeader, OutcomeUnknown
 from dfs.raft.interfaces import (
     Command,
     IRaftTransport,
@@ -22,8 +23,9 @@ from dfs.raft.interfaces import (
     IStateMachine,
     SnapshotMark,
 )
+from dfs.raft.membership import Change, Configuration
 from dfs.raft.node import RaftNode
-from dfs.raft.node_config import NodeConfig
+from dfs.raft.node_config import NodeConfig, derived_cluster_id
 from dfs.simulation.host import SimulatedHost, World
 
 _MARK = struct.Struct(">QQ")
@@ -172,6 +174,7 @@ class Cluster:
         self.members = {name: Member(name, self.world.host(name)) for name in names}
         self.cut: set[tuple[str, str]] = set()
         self.reached: dict[str, dict[str, str]] = {}
+        self.joined: dict[str, str] = {}
         self.sent: list[tuple[str, str, bytes]] = []
         self.drop_share = 0.0
         self._chance = self.world.random("wire")
@@ -180,7 +183,27 @@ class Cluster:
                 self.start(name)
 
     def config(self, name: str, **changes: Any) -> NodeConfig:
+        if name in self.joined:
+            changes = {"join": True, "cluster_id": derived_cluster_id(self.addresses), **changes}
         return NodeConfig(name, self.addresses, **{**self.settings, **changes})
+
+    def join(self, name: str, **changes: Any) -> Member:
+        """A new machine, started with the flag that says join; ``addresses`` stay the founders'."""
+        self.members[name] = Member(name, self.world.host(name))
+        self.joined[name] = f"{name}:1"
+        return self.start(name, **changes)
+
+    def change(self, change: Change, timeout: float = 20.0) -> Configuration:
+        """On whoever leads, again while it is refused for now, or its outcome is unknown."""
+        for _ in range(100):
+            found = outcome(node_of(self.leader(timeout)).change(change))
+            self.world.run_until(lambda: found, timeout)  # noqa: B023 - called here only
+            if isinstance(found[0], Configuration):
+                return found[0]
+            if not isinstance(found[0], ChangeInProgress | NotCaughtUp | NotLeader | OutcomeUnknown):
+                raise found[0]
+            self.world.run(0.2)
+        raise AssertionError(f"{change} did not come about: {found}")
 
     def start(self, name: str, wait: bool = True, **changes: Any) -> Member:
         member = self.members[name]
@@ -220,12 +243,14 @@ class Cluster:
         self.sent.append((sender, member, payload))
         if (sender, member) in self.cut or self._chance.random() < self.drop_share:
             return
+        if member not in self.reached.get(sender, {}):
+            return
         delay = 0.0005 + 0.001 * self._chance.random()
         self.world.clock.callLater(delay, self._deliver, sender, member, payload)
 
     def _deliver(self, sender: str, name: str, payload: bytes) -> None:
-        member = self.members[name]
-        if member.node is not None and member.host.up and (sender, name) not in self.cut:
+        member = self.members.get(name)
+        if member is not None and member.node is not None and member.host.up and (sender, name) not in self.cut:
             member.node.receive(sender, payload)
 
     def leader(self, timeout: float = 20.0) -> Member:
@@ -261,6 +286,12 @@ class Cluster:
 
         self.world.run_until(equal, timeout)
         return chosen[0].store.now[1]
+
+
+def node_of(member: Member) -> RaftNode:
+    """Its node, which runs."""
+    assert member.node is not None
+    return member.node
 
 
 def outcome(answer: Deferred[Any]) -> list[Any]:

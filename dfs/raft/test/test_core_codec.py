@@ -29,9 +29,13 @@ from dfs.raft.messages import (
     Entry,
     EntryKind,
     Message,
+    ReadReply,
+    ReadRequest,
+    RemovedNotice,
     SnapshotPiece,
     SnapshotProgress,
     SnapshotReply,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
@@ -45,17 +49,25 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(VoteRequest, u64, u64, u64, flag, flag),
     st.builds(VoteReply, u64, flag, flag),
     st.builds(AppendRequest, u64, u64, u64, u64, u64, st.lists(entries, max_size=4).map(tuple)),
-    st.builds(AppendReply, u64, u64, flag, u64, u64, u64),
+    st.builds(AppendReply, u64, u64, flag, u64, u64, u64, flag),
     st.builds(SnapshotPiece, u64, u64, u64, u64, flag, short, short),
     st.builds(SnapshotReply, u64, u64, u64, st.sampled_from(SnapshotProgress)),
+    st.builds(TimeoutNow, u64),
+    st.builds(ReadRequest, u64, u64, u64),
+    st.builds(ReadReply, u64, u64, u64, u64),
+    st.builds(RemovedNotice, u64),
 )
 KINDS = {
     VoteRequest: (1, ("pre", "transfer")),
     VoteReply: (2, ("granted", "pre")),
     AppendRequest: (3, ()),
-    AppendReply: (4, ("accepted",)),
+    AppendReply: (4, ("accepted", "wants_snapshot")),
     SnapshotPiece: (5, ("last",)),
     SnapshotReply: (6, ()),
+    TimeoutNow: (7, ()),
+    ReadRequest: (8, ()),
+    ReadReply: (9, ()),
+    RemovedNotice: (10, ()),
 }
 ONE = encode_entry(7, 3, EntryKind.COMMAND, b"hello", 0xDEADBEEF)
 GOLDEN: list[tuple[Message, str]] = [
@@ -83,6 +95,26 @@ GOLDEN: list[tuple[Message, str]] = [
     (
         SnapshotReply(5, 4, 3, SnapshotProgress.INSTALLED),
         "01ea5d952e0600000000000000050000000000000004000000000000000301",
+    ),
+    (
+        AppendReply(5, 9, True, 4, wants_snapshot=True),
+        "01e379078f040000000000000005030000000000000009000000000000000400000000000000000000000000000000",
+    ),
+    (
+        TimeoutNow(5),
+        "014974b2a5070000000000000005",
+    ),
+    (
+        ReadRequest(5, 4, 3),
+        "0181ff7f8c08000000000000000500000000000000040000000000000003",
+    ),
+    (
+        ReadReply(5, 4, 3, 2),
+        "010f7a5ef6090000000000000005000000000000000400000000000000030000000000000002",
+    ),
+    (
+        RemovedNotice(5),
+        "01dbf654490a0000000000000005",
     ),
 ]
 
@@ -149,9 +181,11 @@ class MessageCodecTests(SynchronousTestCase):
         term = bytes(8)
         bodies = [
             b"\x00" + term,
-            b"\x07" + term,
+            b"\x07" + term + b"\x00",
+            b"\x0b" + term,
             b"\x01" + term + bytes(16) + b"\x04",
             b"\x02" + term + b"\x80",
+            b"\x04" + term + b"\x04" + bytes(32),
             b"\x03" + term + bytes(32) + b"\xff\xff\xff\xff",
             b"\x03" + term + bytes(32) + bytes(4) + b"\x00",
             b"\x05" + term + bytes(24) + b"\x00" + b"\xff\xff\xff\xff" * 2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from construct import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.raft import hardstate, identity, log, log_format, twin
+from dfs.raft import hardstate, identity, incoming, log, log_format, twin
 from dfs.raft.codec import encode_entry
 from dfs.raft.core.types import HardState
 from dfs.raft.identity import Identity
@@ -93,7 +93,12 @@ class DeclarationTests(SynchronousTestCase):
         self.check(twin.copy_layout, twin.encode_copy(1, 2, payload), kind=1, sequence=2, payload=payload)
         found = identity.encode_identity(Identity("a", b"c" * 16, b"i" * 16, b"payload"))
         self.check(identity.identity_layout, found, node=b"a", configuration=b"payload")
-        self.assertEqual(log.boundary_layout.sizeof(), 24)
+        declared = log.boundary_layout.build(
+            {"base_index": 1, "base_term": 2, "first_segment": 3, "configuration": b"who"}
+        )
+        self.assertEqual(declared, log._BOUNDARY.pack(1, 2, 3) + b"who")
+        declared = incoming.incoming_layout.build({"index": 1, "term": 2, "configuration": b"who"})
+        self.assertEqual(declared, incoming._HEAD.pack(1, 2) + b"who")
 
 
 class DamageTests(SynchronousTestCase):

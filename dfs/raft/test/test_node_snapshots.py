@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.raft.test.shells import Cluster
-from dfs.raft.test.test_node import node_of
+from dfs.raft.test.shells import Cluster, node_of
 
 
 class SnapshotTests(SynchronousTestCase):

@@ -256,12 +256,14 @@ class SenderTests(SynchronousTestCase):
         self.sender = SnapshotSender(
             self,
             NowApplier(ListMachine(store)),  # type: ignore[arg-type]
-            b"configuration",
             lambda member, piece: self.pieces.append(piece),
             piece_length=100,
             window_pieces=3,
             election_ticks=10,
         )
+
+    def configuration_at(self, index: int) -> bytes:
+        return b"configuration" if index == 9 else b"another"
 
     def snapshot_started(self, member: str, mark: SnapshotMark) -> None:
         self.events.append(("started", member, mark.index))
@@ -277,7 +279,7 @@ class SenderTests(SynchronousTestCase):
 
     def test_transfer(self) -> None:
         """R40: at most a window is under way; the configuration rides in the first piece; the last is marked."""
-        self.sender.wanted("b")
+        self.sender.wanted("b", 5)
         self.assertEqual([piece.offset for piece in self.pieces], [0, 100, 200])
         self.assertEqual([piece.configuration for piece in self.pieces], [b"configuration", b"", b""])
         wanted = 0
@@ -291,24 +293,51 @@ class SenderTests(SynchronousTestCase):
 
     def test_resend_and_give_up(self) -> None:
         """R40: a silent follower gets the window again, and in the end the transfer fails once."""
-        self.sender.wanted("b")
+        self.sender.wanted("b", 5)
         self.sender.tick(RESEND_TICKS)
         self.assertEqual([piece.offset for piece in self.pieces[3:]], [0, 100, 200])
         for _ in range(30):
             self.sender.tick(RESEND_TICKS)
         self.assertEqual(self.events, [("started", "b", 9), ("failed", "b")])
+        for _ in range(100):
+            self.sender.tick(RESEND_TICKS)
         self.assertEqual(self.sender.buffered, 0)
+
+    def torn(self) -> None:
+        """A transfer of which 200 bytes arrived, then silence."""
+        self.sender.wanted("b", 5)
+        self.answer(200)
+        while not self.events or self.events[-1] != ("failed", "b"):
+            self.sender.tick(RESEND_TICKS)
+        del self.pieces[:], self.events[:]
+
+    def test_a_torn_transfer_is_resumed(self) -> None:
+        """R40: a transfer that was given up goes on where it was torn, from the same snapshot, while its mark is of
+        use; within the same window of memory."""
+        self.torn()
+        self.assertLessEqual(self.sender.buffered, 300)
+        self.sender.wanted("b", 9)
+        self.assertEqual(self.events, [("started", "b", 9)])
+        self.assertEqual([piece.offset for piece in self.pieces], [200, 300, 400])
+
+    def test_a_torn_transfer_of_no_more_use_begins_anew(self) -> None:
+        """R40: not so if the log went on without that mark, or another follower needs a snapshot."""
+        for member, index in (("b", 10), ("c", 5)):
+            self.setUp()
+            self.torn()
+            self.sender.wanted(member, index)
+            self.assertEqual([piece.offset for piece in self.pieces], [0, 100, 200])
 
     def test_one_at_a_time(self) -> None:
         """R40: a second follower waits its turn."""
-        self.sender.wanted("b")
-        self.sender.wanted("c")
-        self.sender.wanted("b")
+        self.sender.wanted("b", 5)
+        self.sender.wanted("c", 5)
+        self.sender.wanted("b", 5)
         self.assertEqual(self.events, [("started", "b", 9), ("failed", "c")])
 
     def test_new_term(self) -> None:
         """A transfer of a former term of this leader ends without a word to the core."""
-        self.sender.wanted("b")
+        self.sender.wanted("b", 5)
         self.term = 6
         self.sender.tick(1)
         self.answer(0, SnapshotProgress.INSTALLED)

@@ -83,7 +83,7 @@ def state_of(storage: LogStorage) -> tuple[HardState, SnapshotMark, list[Entry]]
 
 def carry_out(storage: LogStorage, change: Write | SnapshotMark) -> None:
     if isinstance(change, SnapshotMark):
-        storage.compact(change)
+        storage.compact(change, b"")
     else:
         storage.write(change)
 
@@ -218,7 +218,7 @@ class StorageTests(SynchronousTestCase):
         """R20: entries that were compacted are told as gone, not as an error."""
         storage = open_on(MemoryDisk())
         storage.write(Write(None, None, None, entries(2, 40, 1)))
-        storage.compact(SnapshotMark(20, 1))
+        storage.compact(SnapshotMark(20, 1), b"")
         self.assertEqual(storage.read(20, 30, 100), [])
 
     def test_view(self) -> None:
@@ -226,7 +226,7 @@ class StorageTests(SynchronousTestCase):
         disk = MemoryDisk()
         storage = open_on(disk)
         storage.write(Write(HardState(4), None, None, entries(2, 10, 2) + entries(11, 20, 4), 15))
-        storage.compact(SnapshotMark(5, 2))
+        storage.compact(SnapshotMark(5, 2), b"")
         storage.close()
         view = open_on(disk).view()
         self.assertEqual((view.boundary, view.last_index, view.runs), (SnapshotMark(5, 2), 20, ((6, 2), (11, 4))))

@@ -1,0 +1,49 @@
+"""The mark that a failed sync leaves in the log's folder: what the kernel shows of it may not be on the disk.
+
+After a failed fsync the kernel may call its dirty pages clean, so that a later fsync succeeds though nothing was
+written (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020).  A member that started again on
+the same kernel would find entries that a power cut takes away, and acknowledge them (R27, S31).  So a failed sync
+leaves the file ``sync-failed.BOOT``, and a start that finds it refuses.
+
+BOOT says which start of the machine it is of: the danger lasts as long as the kernel's memory does, so a start after
+a reboot removes the mark.  It need not be synced: a power cut that takes it away took the danger too.  Where the
+system does not tell its starts apart an operator removes it.  Everything here blocks.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from dfs.disk.errors import DiskError
+from dfs.disk.interfaces import IDisk
+from dfs.raft.errors import StorageFailed
+
+_log = Logger()
+
+STEM = "sync-failed."
+UNKNOWN = "unknown"
+"""Instead of BOOT where the system does not tell its starts apart."""
+
+
+def leave(disk: IDisk, folder: str) -> None:
+    """Make the mark.  Where even that fails, the log has to do."""
+    try:
+        disk.open(f"{folder}/{STEM}{disk.boot_id() or UNKNOWN}", create=True).close()
+    except DiskError as error:
+        _log.critical("no mark of the failed sync can be left ({error}): do not start before a reboot", error=error)
+
+
+def check(disk: IDisk, folder: str) -> None:
+    """Raises StorageFailed while a mark is there and the machine was not started anew; removes older ones."""
+    now = disk.boot_id() or UNKNOWN
+    for name in disk.list_folder(folder):
+        if not name.startswith(STEM):
+            continue
+        if name.removeprefix(STEM) in (now, UNKNOWN):
+            raise StorageFailed(
+                f"a sync failed on the disk of {folder}, and what the system shows of it may not be on it: check the "
+                "disk, reboot the machine, and start again (where it is enough that the file system was mounted anew, "
+                f"remove {folder}/{name} first)"
+            )
+        _log.warn("a sync had failed on this disk before the machine was started anew: its state counts again")
+        disk.unlink(f"{folder}/{name}")
