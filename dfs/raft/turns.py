@@ -73,7 +73,7 @@ class RunningMember:
         self._transport, self._leadership, self._removal, self._ended = transport, leadership, removal, ended
         self._reached: dict[str, str] | None = None
         self.stopping = False
-        self.serving = self._turn_asked = self._disk_slow = False
+        self.serving = self._turn_asked = self._disk_slow = self._held = False
         self._replies: list[tuple[str, SnapshotReply]] = []
         self.lag = LagMonitor(clock)
         self._ticker = Ticker(clock, config.tick, self.tick, f"raft {config.node}")
@@ -196,7 +196,7 @@ class RunningMember:
         except Exception:  # noqa: BLE001 - a broken invariant, whatever its class, ends the node
             self.fatal(Failure())
             return
-        if self.core.owes:
+        if self.core.owes or self._held:
             self.ask_turn()
 
     def ask_turn(self) -> None:
@@ -209,7 +209,8 @@ class RunningMember:
         if not self.serving:
             return
         try:
-            if self.core.transferee is None:  # else they wait, for at most an election time-out (R58)
+            self._held = self.core.transferee is not None
+            if not self._held:  # else they wait, for at most an election time-out (R58)
                 self.proposals.propose(self.core.propose)
             while self.serving and (ready := self.core.take_ready()) is not None:
                 self._carry_out(ready)

@@ -155,6 +155,6 @@ def removed(s: State, sender: str) -> None:
     """Another member says that this one was removed: it takes no further part (R57)."""
     if s.role is not Role.LEADER and not s.told_removed:
         s.trace(f"is told by {sender} that it was removed")
-        s.told_removed = True
+        s.told_removed = s.membership_changed = True
         if s.role is not Role.FOLLOWER:
             s.follow(s.term, None)

@@ -24,6 +24,7 @@ class Stream:
     mark: SnapshotMark
     term: int
     state: bytes
+    configuration: bytes
     offset: int = 0
     waited: int = 0
     tries: int = 0
@@ -39,7 +40,8 @@ class Sender:
     def wanted(self, to: str) -> None:
         """Begin a transfer of the state as it is now."""
         machine, core = self._member.machine, self._member.up
-        stream = Stream(SnapshotMark(machine.index, machine.term), core.term, machine.encode())
+        mark, configuration = SnapshotMark(machine.index, machine.term), core.configuration_at(machine.index)
+        stream = Stream(mark, core.term, machine.encode(), configuration)
         self.streams[to] = stream
         core.snapshot_started(to, stream.mark)
         self._send(to, stream)
@@ -82,8 +84,8 @@ class Sender:
     def _send(self, to: str, stream: Stream) -> None:
         end = stream.offset + self._member.store.piece
         piece = SnapshotPiece(
-            stream.term, stream.mark.index, stream.mark.term, stream.offset, end >= len(stream.state), b"",
-            stream.state[stream.offset : end],
+            stream.term, stream.mark.index, stream.mark.term, stream.offset, end >= len(stream.state),
+            b"" if stream.offset else stream.configuration, stream.state[stream.offset : end],
         )  # fmt: skip
         self._member.send(to, piece)
 
@@ -97,7 +99,7 @@ class Receiver:
     def __init__(self, member: Member) -> None:
         self._member = member
         self._from: tuple[str, SnapshotMark] | None = None
-        self._state = b""
+        self._state = self._configuration = b""
         self.ready: Machine | None = None
 
     def received(self, sender: str, piece: SnapshotPiece) -> None:
@@ -113,7 +115,7 @@ class Receiver:
             if piece.offset:
                 self._answer(sender, mark, SnapshotProgress.WANTED)
                 return
-            self._from, self._state = (sender, mark), b""
+            self._from, self._state, self._configuration = (sender, mark), b"", piece.configuration
         if piece.offset == len(self._state):
             self._state += piece.data
             if piece.last:
@@ -123,7 +125,7 @@ class Receiver:
 
     def _complete(self, sender: str, mark: SnapshotMark) -> None:
         state, self._state, self._from = self._state, b"", None
-        if not self._member.up.install_snapshot(mark):
+        if not self._member.up.install_snapshot(mark, self._configuration):
             has_it = self._member.up.commit_index >= mark.index
             self._answer(sender, mark, SnapshotProgress.INSTALLED if has_it else SnapshotProgress.REFUSED)
             return
