@@ -55,6 +55,11 @@ class Held:
 NEW = Held(HardState(1), SnapshotMark(0, 0), (first_entry(FOUNDER.configuration),))
 
 
+def _as_of(base: SnapshotMark) -> bytes:
+    """What stands for the configuration at a boundary."""
+    return b"as of %d/%d" % (base.index, base.term)
+
+
 class OpenedLog:
     """A member's storage, driven as a follower's shell drives it."""
 
@@ -73,6 +78,8 @@ class OpenedLog:
             raise Wrong("the entries do not follow one another")
         if self._commit > self._held.last or view.last_index != self._held.last:
             raise Wrong(f"committed up to {self._commit}, but the log ends at {self._held.last}")
+        if self._storage.configuration != (_as_of(self._held.base) if self._held.base.index else b""):
+            raise Wrong(f"{self._storage.configuration!r} is not the configuration as of {self._held.base}")
         return self._held.told()
 
     def step(self, chance: Random, mark: Mark) -> None:
@@ -89,7 +96,8 @@ class OpenedLog:
         elif kind < 0.90:
             base = SnapshotMark(self._held.last + chance.randint(0, 9), self._held.hard.term)
             self._commit = base.index
-            self._write(Write(None, base, None, (), base.index), mark)
+            self._storage.note_incoming(base, _as_of(base))
+            self._write(Write(None, base, None, (), base.index, _as_of(base)), mark)
         else:
             self._commit = chance.randint(self._commit, self._held.last)
             self._storage.mark_commit(self._commit)
@@ -120,7 +128,7 @@ class OpenedLog:
         base = SnapshotMark(index, held.term_at(index))
         after = evolve(held, base=base, entries=held.entries[index - held.base.index :])
         mark(held.told(), after.told())
-        self._storage.compact(base)
+        self._storage.compact(base, _as_of(base))
         self._held = after
         mark(after.told())
 
