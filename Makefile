@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 RUN := .venv/bin/python
 N ?= 1
 
-.PHONY: help setup demo test lint docs functional planted bench clean
+.PHONY: help setup demo test lint docs functional planted bench bench-peers clean
 
 help:
 	@echo 'make demo             a real cluster on this machine: upload, kill, download, heal'
@@ -16,6 +16,7 @@ help:
 	@echo 'make functional N=10  the tests on real processes, N times, up to the first failure'
 	@echo 'make planted          prove that each planted bug turns its test red'
 	@echo 'make bench            measure this machine and the system on it'
+	@echo 'make bench-peers      the same work through SeaweedFS, MooseFS and etcd (root, Debian)'
 	@echo 'make clean            remove what was made, but not .venv'
 
 setup:
@@ -43,6 +44,10 @@ planted: setup
 
 bench: setup
 	@$(RUN) -m bench.run
+
+bench-peers: setup
+	@test -d .build/peers || $(RUN) -m bench.peers.install
+	@$(RUN) -m bench.peers.run
 
 clean:
 	rm -rf .build build dist _trial_temp* .mypy_cache .ruff_cache .import_linter_cache .hypothesis

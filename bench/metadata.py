@@ -69,33 +69,35 @@ async def timed(reactor: Any, operation: Operation, count: int, at_once: int) ->
     }
 
 
-async def small_files(client: Client, reactor: Any, count: int, at_once: int) -> dict[str, Any]:
+async def small_files(
+    client: Client, reactor: Any, count: int, at_once: int, prefix: str = "small/"
+) -> dict[str, Any]:
     """Files of 4 KiB up and down."""
     bodies = [os.urandom(4096) for _ in range(16)]
 
     async def upload(number: int) -> None:
-        await client.upload(io.BytesIO(bodies[number % 16]), f"small/{number}", parallel=1)
+        await client.upload(io.BytesIO(bodies[number % 16]), f"{prefix}{number}", parallel=1)
 
     async def download(number: int) -> None:
-        file = await client.open(f"small/{number}")
+        file = await client.open(f"{prefix}{number}")
         if await file.read() != bodies[number % 16]:
-            raise AssertionError(f"small/{number} came back different")
+            raise AssertionError(f"{prefix}{number} came back different")
 
     return {"up": await timed(reactor, upload, count, at_once), "down": await timed(reactor, download, count, at_once)}
 
 
-async def operations(client: Client, reactor: Any, counts: dict[int, int]) -> dict[str, Any]:
+async def operations(client: Client, reactor: Any, counts: dict[int, int], prefix: str = "meta/") -> dict[str, Any]:
     """Creates (an empty file: create and commit, two durable log entries), stats and list pages."""
     found: dict[str, Any] = {}
     for at_once, count in counts.items():
 
-        async def create(number: int, prefix: str = f"meta/{at_once}/") -> None:
+        async def create(number: int, prefix: str = f"{prefix}{at_once}/") -> None:
             await client.upload(io.BytesIO(b""), f"{prefix}{number}", parallel=1)
 
-        async def stat(number: int, prefix: str = f"meta/{at_once}/", count: int = count) -> None:
+        async def stat(number: int, prefix: str = f"{prefix}{at_once}/", count: int = count) -> None:
             await client.stat(f"{prefix}{number % count}")
 
-        async def delete(number: int, prefix: str = f"meta/{at_once}/") -> None:
+        async def delete(number: int, prefix: str = f"{prefix}{at_once}/") -> None:
             await client.delete(f"{prefix}{number}")
 
         found[str(at_once)] = {
