@@ -19,6 +19,7 @@ from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.handles import Reading
 from dfs.chunkserver.sending import Sender
 from dfs.chunkserver.store import ChunkStore
+from dfs.chunkserver.trimming import Trimming
 from dfs.protocol.errors import (
     BadRequest,
     DeadlinePassed,
@@ -55,6 +56,7 @@ class Worker:
     ) -> None:
         self._runtime, self._node, self._store, self._pool = runtime, node, store, pool
         self._keys, self._clock, self._number = keys, clock, number
+        self.trimming = Trimming(runtime, store, keys, clock, number)
 
     async def perform(self, job: Job) -> Sequence[JobResult]:
         """One job's results.  Raises DFSError."""
@@ -65,8 +67,10 @@ class Worker:
                 return [_done(job, self._number(), await self._delete(job))]
             case JobKind.VERIFY:
                 return [await self._look(job)]
-            case JobKind.TRIM | JobKind.RESTORE:
-                raise Unavailable(f"{self._node} does not carry out orders to trim or to restore")
+            case JobKind.TRIM:
+                return [_done(job, self._number(), await self.trimming.trim(job))]
+            case JobKind.RESTORE:
+                raise Unavailable(f"{self._node} does not carry out orders to restore")
 
     # ---- copy -------------------------------------------------------------------------------------
 

@@ -77,6 +77,7 @@ class Standing:
 
     :ivar number: our node number, 0 while it is not known.
     :ivar streams: counts the transfers in progress.
+    :ivar heard: told of the term of each leader that answers.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Standing:
         self.interval = FIRST_INTERVAL
         self.runtime, self.who, self.store, self.jobs, self.clock = runtime, who, store, jobs, clock
         self.streams = streams
+        self.heard: Callable[[int], None] = lambda term: None
         self.founding = founding
 
     async def register(self) -> Register:
@@ -237,6 +239,7 @@ class Reporter:
             self._kicked = True
             return
         if answer.leads:
+            standing.heard(answer.term)
             standing.jobs.taken(beat.results)
             standing.jobs.accept(answer.jobs)
         if answer.inventory:

@@ -157,6 +157,7 @@ class ChunkServer(Service):
         jobs = self._jobs = Jobs(worker.perform, config.copies, self._kick)
         who = Self(config.node, config.advertise, folder.incarnation, runtime.entropy(16), config.rack)
         standing = Standing(runtime, who, store, jobs, self.clock, lambda: service.streams, founding)
+        standing.heard = worker.trimming.heard
         if config.scrub_period:
             scrubber = Scrubber(runtime, store, config.scrub_period, lambda: service.streams > 0)
             self._scrubber = standing.scrubber = scrubber

@@ -32,6 +32,7 @@ from dfs.client.errors import BadName, BadRequest
 from dfs.client.fsck import Report, check_files
 from dfs.client.granting import Wish
 from dfs.client.membership import Membership
+from dfs.client.operating import Operator
 from dfs.client.progress import Meter, Observer
 from dfs.client.reading import RemoteFile
 from dfs.client.reporting import Reports
@@ -254,6 +255,11 @@ class Client:
         return await self._context.ask(GetStatus(), Status)
 
     # ---- looking after it ------------------------------------------------------------------
+
+    @property
+    def operator(self) -> Operator:
+        """Nodes and their states, rebalancing, events."""
+        return Operator(self._context)
 
     def survey(self, prefix: str = "") -> AsyncIterator[Part]:
         """Every file with where its chunks lie, in parts of bounded size: for whoever judges redundancy."""

@@ -22,6 +22,8 @@ class _Drain:
     left: tuple[int, int] = (0, 0)  # (chunks, bytes) by the last whole walk
     ended: float = 0.0
     is_clean: int = 0  # since of a walk that found nothing left; 0: none
+    began: float | None = None
+    copied: int = 0  # bytes
 
 
 @define
@@ -55,6 +57,8 @@ class Drains:
         drain = self._drains.get(node)
         if drain is None:
             return
+        if drain.began is None:
+            drain.began = now
         if is_first:
             drain.since, drain.chunks, drain.bytes = index, 0, 0
         drain.chunks += len(left)
@@ -71,6 +75,7 @@ class Drains:
         if drain is not None:
             chunks, left = drain.left
             drain.left = (max(0, chunks - 1), max(0, left - length))
+            drain.copied += length
 
     def clean(self) -> list[tuple[int, int]]:
         """(node, since) of drains that seem to be finished; each is named once a walk."""
@@ -93,3 +98,10 @@ class Drains:
     def left(self, node: int) -> Left:
         drain = self._drains.get(node)
         return Left(*drain.left) if drain is not None else Left(0, 0)
+
+    def rate(self, node: int, now: float) -> int:
+        """Bytes/s at which it went, in this leadership."""
+        drain = self._drains.get(node)
+        if drain is None or drain.began is None:
+            return 0
+        return int(drain.copied / max(1.0, now - drain.began))

@@ -72,7 +72,7 @@ class LeaderTerm:
         judging_interval = min(0.5, config.dead_after / 10)
         self.judging = Judging(self, judging_interval)
         self.inventorying = Inventorying(self)
-        self._following = Following(self)
+        self.following = Following(self)
         self.caring = Caring(self)
         expiring, timekeeping = Expiring(self), Timekeeping(self)
         clock = seams.runtime.reactor
@@ -80,7 +80,7 @@ class LeaderTerm:
         self.collecting_duty = Duty(clock, "collecting garbage", 0.5, self.collecting.round)
         self.trims_duty = Duty(clock, "trimming", 0.5, self.trims.round)
         self._duties = (
-            Duty(clock, "following the tables", 0.2, self._following.round),
+            Duty(clock, "following the tables", 0.2, self.following.round),
             Duty(clock, "judging silence", judging_interval, self.judging.round),
             self.repair_duty,
             self.collecting_duty,
@@ -128,8 +128,8 @@ class LeaderTerm:
         self.clock = ClusterClock(head.time_ms if head is not None else 0, self.seams.seconds())
         if not await look(founding.is_begun):
             await self.seams.proposer.propose(founding.draw(self.seams.runtime.entropy), Changed)
-        await self._following.load_nodes()
-        await self._following.load_uploads()
+        await self.following.load_nodes()
+        await self.following.load_uploads()
         self.repair.planner.start(self.repair.views())
         if self.active:
             self.loaded = True

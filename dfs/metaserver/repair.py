@@ -43,7 +43,9 @@ _DAMAGED = (ReplicaCorrupt.code, ReplicaNotFound.code)
 
 
 class Repair:
-    """:param term: the leadership that it is a duty of."""
+    """:param term: the leadership that it is a duty of.
+    :ivar balanced_chunks, balanced_bytes: what was copied to even the nodes out, in this leadership.
+    """
 
     def __init__(self, term: LeaderTerm) -> None:
         self._term = term
@@ -53,6 +55,7 @@ class Repair:
         config = self._seams.config
         self.pace = Pace(config.node_move_rate, config.move_rate)
         self.planner = Planner(random.random, term.first_job(JobKind.COPY), streams, pace=self.pace)
+        self.balanced_chunks = self.balanced_bytes = 0
         self._next_verify = term.first_job(JobKind.VERIFY)
         self._turning = DeferredLock()
         self._verifies: dict[tuple[int, int, int, int], float] = {}
@@ -129,6 +132,9 @@ class Repair:
 
     def _tell(self, copy: Copy) -> None:
         kind = EventKind.RESTORED if copy.is_restore else EventKind.COPIED
+        if copy.urgency == Need.BALANCE:
+            self.balanced_chunks += 1
+            self.balanced_bytes += copy.chunk.length
         self._term.tales.add(kind, copy.target, copy.chunk.length, REASONS.get(copy.urgency, "lacked copies"))
 
     async def _record(self, chunk: ChunkRecord, result: JobResult) -> None:

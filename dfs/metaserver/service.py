@@ -19,6 +19,7 @@ from dfs.metaserver.files_reading import FilesReading
 from dfs.metaserver.heartbeats import Heartbeats, check_identity
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.membership import Membership
+from dfs.metaserver.operating import Operating
 from dfs.metaserver.raft_transport import RaftTransport
 from dfs.metaserver.registration import Registration
 from dfs.metaserver.seams import Seams
@@ -50,6 +51,7 @@ class MetaService:
         uploading = Uploading(seams, self.leading)
         reading = FilesReading(seams, self.leading)
         membership = Membership(seams, raft)
+        operating = Operating(seams, self.leading)
         self._damages = Damages(seams)
         self.handlers: dict[type[Any], Handler] = {
             m.CreateUpload: lambda _, request: uploading.create(request),
@@ -69,6 +71,10 @@ class MetaService:
             m.GetMembers: lambda _, request: membership.members(request),
             m.ChangeMember: lambda _, request: membership.change(request),
             m.TransferLeadership: lambda _, request: membership.transfer(request),
+            m.ListNodes: lambda _, request: operating.list_nodes(request),
+            m.ChangeNode: lambda _, request: operating.change_node(request),
+            m.Rebalance: lambda _, request: operating.rebalance(request),
+            m.ListEvents: lambda _, request: operating.list_events(request),
             m.Register: self._register,
             m.Heartbeat: self._heartbeat,
             m.Inventory: self._inventory,

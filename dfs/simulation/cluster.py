@@ -50,6 +50,8 @@ class ClusterSettings:
     dead_after: float = 3.0
     lease: float = 6.0
     upload_ttl: float = 15.0
+    settle_after: float = 2.0
+    racks: tuple[str, ...] = ()
     patience: float = 30.0
     chunk_size: int = 64 << 10
     election_ticks: int = 10
@@ -174,7 +176,8 @@ class SimulatedCluster:
         for host in hosts:
             self.meta[host.name] = SimulatedNode(host, self._meta_builder(host))
         for number in range(self.settings.chunk_servers):
-            self.add_chunk_server(f"chunk-{number + 1}", key)
+            racks = self.settings.racks
+            self.add_chunk_server(f"chunk-{number + 1}", key, racks[number % len(racks)] if racks else "")
 
     @property
     def meta_addresses(self) -> str:
@@ -197,6 +200,11 @@ class SimulatedCluster:
         host = self._server(name, key or read_key_file(next(iter(self.meta.values())).host.disk, KEY_FILE))
         self.chunks[name] = node = SimulatedNode(host, self._chunk_builder(host, rack))
         return node
+
+    def relabel(self, name: str, rack: str) -> None:
+        """The chunk server has another rack's label from its next start on."""
+        node = self.chunks[name]
+        node.build = self._chunk_builder(node.host, rack)
 
     def meta_server(self, name: str, change: Callable[[MetaConfig], MetaConfig]) -> SimulatedNode:
         """A metadata server on a new host, with the cluster's key, set up as ``change`` makes it: neither started nor
@@ -222,6 +230,7 @@ class SimulatedCluster:
                 dead_after=settings.dead_after,
                 lease=settings.lease,
                 upload_ttl=settings.upload_ttl,
+                settle_after=settings.settle_after,
                 tick=settings.tick,
                 election_ticks=settings.election_ticks,
                 append_length=settings.append_length,

@@ -2,6 +2,7 @@
 
 - :mod:`~dfs.simulation.scenarios.replicas`: replicas, nodes and repair (S01 to S23);
 - :mod:`~dfs.simulation.scenarios.scrubbing`: what nobody reads, and is found all the same (S11);
+- :mod:`~dfs.simulation.scenarios.moves`: drains, trims, racks, balance (S03 to S20);
 - :mod:`~dfs.simulation.scenarios.consensus`: metadata and consensus (S24 to S39);
 - :mod:`~dfs.simulation.scenarios.membership`: who belongs to the metadata cluster (S28, S35);
 - :mod:`~dfs.simulation.scenarios.clients`: clients and strangers (S40 to S48).
@@ -9,13 +10,23 @@
 
 from __future__ import annotations
 
-from dfs.simulation.scenarios import clients, collection, consensus, membership, metadata, replicas, scrubbing
+from dfs.simulation.scenarios import (
+    clients,
+    collection,
+    consensus,
+    membership,
+    metadata,
+    moves,
+    replicas,
+    scrubbing,
+)
 from dfs.simulation.stage import Scenario
 
 ALL: tuple[Scenario, ...] = (
     *replicas.SCENARIOS,
     *scrubbing.SCENARIOS,
     *collection.SCENARIOS,
+    *moves.SCENARIOS,
     *consensus.SCENARIOS,
     *metadata.SCENARIOS,
     *membership.SCENARIOS,
