@@ -24,7 +24,7 @@ from dfs.protocol.errors import (
     Unavailable,
 )
 from dfs.protocol.trust import Spread
-from dfs.protocol.values import BLOCK, HISTORY_SHIFT, PIECE, Generation, GrantKind, NodeNumber, Purpose
+from dfs.protocol.values import BLOCK, HISTORY_SHIFT, PIECE, Generation, GrantKind, Purpose
 
 CONTENT = content_of(4 * BLOCK + 3 * PIECE + 17)
 
@@ -185,59 +185,6 @@ class JobTests(SynchronousTestCase):
             self.cluster.world.run(2.0)
         self.assertEqual([result.code for result in self.cluster.meta.results], [0, Forbidden.code])
         self.assertEqual([self.cluster.holds(1, ref) for ref in (former, early, late)], [True, False, True])
-
-    def trim(self, number: int, **changes: Any) -> m.JobResult:
-        """Order node 1 to give its replica up as surplus, with a removal of which ``changes`` are another."""
-        ref, store = chunk(1), self.cluster.servers[1].store
-        assert store is not None
-        held = store.index.get(ref)
-        removal = m.Removal(
-            kind=m.RemovalKind.SURPLUS,
-            file_id=ref.file_id,
-            index=ref.index,
-            generation=ref.generation,
-            node=NodeNumber(1),
-            number=held.number if held is not None else 0,
-            committed=ref.generation,
-            survivors=(m.Survivor(NodeNumber(2), 5),),
-            term=1,
-            evidence=9,
-            expires_ms=NOW_MS * 2,
-            mac=b"",
-        )
-        signed = self.cluster.keys.sign_removal(evolve(removal, **changes))
-        before = len(self.cluster.meta.results)
-        self.cluster.meta.jobs.append(
-            m.Job(number, m.JobKind.TRIM, *_fields(ref), len(CONTENT), sha256_of(CONTENT), (), None, signed)
-        )
-        self.cluster.world.run_until(lambda: len(self.cluster.meta.results) > before)
-        return self.cluster.meta.results[-1]
-
-    def test_trim(self) -> None:
-        """A surplus replica is set aside on metadata's signed word, never deleted at once; again is success (S16)."""
-        result = self.trim(1)
-        store = self.cluster.servers[1].store
-        assert store is not None
-        self.assertEqual((result.code, result.node, store.quarantined), (0, 1, 1))
-        self.assertFalse(self.cluster.holds(1, chunk(1)))
-        self.assertIsNone(store.index.get(chunk(1)))
-        self.assertEqual(self.trim(2).code, 0)
-
-    def test_trim_refused(self) -> None:
-        """An order for another number, of a former leader, without survivors or without evidence moves nothing, nor
-        does one that is not signed, or names nothing (S16, S17)."""
-        refused: tuple[dict[str, Any], ...] = (
-            {"number": 77},
-            {"term": 0},
-            {"survivors": ()},
-            {"evidence": 0},
-            {"node": NodeNumber(2)},
-            {"expires_ms": 1},
-        )
-        for number, changes in enumerate(refused):
-            self.assertEqual(self.trim(number + 1, **changes).code, Forbidden.code, changes)
-        self.assertEqual(self.order(m.JobKind.TRIM, number=20).code, Forbidden.code)
-        self.assertTrue(self.cluster.holds(1, chunk(1)))
 
     def test_verify(self) -> None:
         """A verify order finds rot (S11)."""
