@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.chunkserver.test.fakes import content_of
-from dfs.chunkserver.test.world import Cluster, chunk
-from dfs.protocol.values import BLOCK
+from dfs.chunkserver.test.fakes import content_of, sha256_of
+from dfs.chunkserver.test.world import NOW_MS, Cluster, chunk
+from dfs.protocol import messages as m
+from dfs.protocol.errors import Forbidden
+from dfs.protocol.values import BLOCK, NodeNumber
 
 CONTENT = content_of(3 * BLOCK)
 
@@ -45,8 +50,9 @@ class TrimTests(SynchronousTestCase):
         """Give node 1 the order and wait for its result."""
         ref = chunk(1)
         before = len(self.cluster.meta.results)
+        sha256 = sha256_of(CONTENT)
         self.cluster.meta.jobs.append(
-            m.Job(job, m.JobKind.TRIM, ref.file_id, ref.index, ref.generation, len(CONTENT), sha256_of(CONTENT), (), None, removal)
+            m.Job(job, m.JobKind.TRIM, ref.file_id, ref.index, ref.generation, 0, sha256, (), None, removal)
         )
         self.cluster.world.run_until(lambda: len(self.cluster.meta.results) > before)
         return self.cluster.meta.results[-1]
