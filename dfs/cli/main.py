@@ -80,10 +80,11 @@ async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar
 def simulate(options: argparse.Namespace) -> int:
     """Without any reactor: time is virtual there."""
     from dfs.cli.sim import sim
+    from dfs.simulation.workers import WorkerFailed
 
     try:
         return sim(options)
-    except (UsageError, KeyboardInterrupt) as error:
+    except (UsageError, KeyboardInterrupt, WorkerFailed) as error:
         return exit_code_of(error, options.json)
 
 

@@ -50,6 +50,17 @@ def not_negative(text: str) -> int:
     return int(text)
 
 
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+    return number
+
+
 def file_id(text: str) -> int:
     """The number of a file: 64 bits."""
     number = not_negative(text)
@@ -215,8 +226,16 @@ def _add_store(store: argparse.ArgumentParser) -> None:
 def _add_sim(sim: argparse.ArgumentParser) -> None:
     which = sim.add_mutually_exclusive_group()
     which.add_argument("--seed", dest="seeds", metavar="N", default="0", help="one life (default 0)")
-    which.add_argument("--seeds", dest="seeds", metavar="A..B", help="many, one after the other")
+    which.add_argument("--seeds", dest="seeds", metavar="A..B", help="many, told in their order")
     sim.add_argument("--scenario", metavar="S24", help="a scripted story instead of drawn faults")
+    sim.add_argument("--jobs", type=at_least_one, default=1, metavar="N", help="processes that run seeds (default 1)")
+    sim.add_argument("--hours", type=positive, metavar="H", help="seeds from the first on, until so much was lived")
+    sim.add_argument("--trace", metavar="FILE", help="write every event, so that two runs can be compared")
+    sim.add_argument("--shrink", action="store_true", help="make the first run that fails as small as can be")
+    cut = sim.add_argument_group("a smaller run, as --shrink prints it")
+    cut.add_argument("--keep", metavar="N,N,...", help="only these of the seed's faults, by number, or none")
+    cut.add_argument("--clients", type=not_negative, metavar="N", help="so many clients")
+    cut.add_argument("--phase", type=positive, metavar="SECONDS", help="how long faults come")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

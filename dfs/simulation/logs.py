@@ -3,11 +3,15 @@
 Twisted catches what a timer, a protocol or a forgotten Deferred raises, and logs it; here it becomes a
 sentence.  A forgotten Deferred tells its error when it is collected, so garbage is collected at both ends of a run.
 Nothing of the log goes into the trace: texts may hold addresses of objects.
+
+A coroutine of a killed process is collected in the middle of what it did, and Python says so on stderr where it then
+waits for something in its ``finally``: that is the killing, not a defect, and is not told.
 """
 
 from __future__ import annotations
 
 import gc
+import sys
 from types import TracebackType
 from typing import Any
 
@@ -33,6 +37,7 @@ class LogWatch:
     def __enter__(self) -> LogWatch:
         gc.collect()
         globalLogPublisher.addObserver(self)
+        self._former_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
         return self
 
     def __exit__(
@@ -40,6 +45,11 @@ class LogWatch:
     ) -> None:
         gc.collect()
         globalLogPublisher.removeObserver(self)
+        sys.unraisablehook = self._former_hook
+
+    def _unraisable(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "coroutine ignored GeneratorExit":
+            self._former_hook(unraisable)
 
     def __call__(self, event: Any) -> None:
         failure = event.get("log_failure")

@@ -1,47 +1,74 @@
-"""Runs by seed or by scenario, and what is told of them: ``python -m dfs.simulation.run --seeds 0..20``.
+"""One thing to run, by seed or by scenario, whole or cut smaller; what it takes to name it and to repeat it.
 
-The same as ``dfs sim``.  A run that finds a violation tells the one command that repeats it; the exit code is 1 then.
+``dfs sim`` is the command; :mod:`dfs.simulation.workers` runs many, :mod:`dfs.simulation.report` tells of them and
+:mod:`dfs.simulation.shrink` makes a failing one smaller.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+import gc
+from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.logger import ILogObserver, globalLogBeginner
 from zope.interface import provider
 
-from dfs.simulation.plan import Result
+from dfs.simulation.plan import Plan, Result
 from dfs.simulation.scenarios import SCENARIOS
 from dfs.simulation.stage import play
-from dfs.simulation.workload import run_seed
+from dfs.simulation.swarm import plan_of
+from dfs.simulation.workload import run_plan
 
 Say = Callable[[str], None]
+
+NO_FAULT = "none"
 
 
 @frozen
 class Run:
-    """One thing to run: a scenario by its line (``S24``) with a seed, or the workload of a seed."""
+    """A scenario by its line (``S24``) with a seed, or the workload of a seed.
+
+    :ivar keep: numbers of the faults that are carried out; None is all.
+    :ivar clients, seconds: in place of what the seed draws for the number of clients and the time of the faults.
+    """
 
     seed: int
     scenario: str = ""
+    keep: frozenset[int] | None = None
+    clients: int | None = None
+    seconds: float | None = None
 
     @property
     def command(self) -> str:
         """What repeats it."""
-        return f"dfs sim --seed {self.seed}" + (f" --scenario {self.scenario}" if self.scenario else "")
+        words = f"dfs sim --seed {self.seed}"
+        if self.scenario:
+            words += f" --scenario {self.scenario}"
+        if self.keep is not None:
+            words += f" --keep {','.join(map(str, sorted(self.keep))) or NO_FAULT}"
+        if self.clients is not None:
+            words += f" --clients {self.clients}"
+        if self.seconds is not None:
+            words += f" --phase {self.seconds:g}"
+        return words
 
-    def results(self) -> list[Result]:
-        """Run it: a line may have several scenarios."""
+    @property
+    def plan(self) -> Plan:
+        """What the seed draws, cut."""
+        drawn = plan_of(self.seed)
+        return evolve(
+            drawn,
+            keep=self.keep,
+            clients=drawn.clients if self.clients is None else self.clients,
+            seconds=drawn.seconds if self.seconds is None else self.seconds,
+        )
+
+    def results(self, write_trace: Say | None = None) -> list[Result]:
+        """Run it: a line may have several scenarios.  ``write_trace`` gets the trace in pieces of text."""
         if not self.scenario:
-            return [run_seed(self.seed)]
-        return [play(scenario, self.seed) for scenario in SCENARIOS[self.scenario]]
+            return [run_plan(self.seed, self.plan, write_trace)]
+        return [play(scenario, self.seed, write_trace) for scenario in SCENARIOS[self.scenario]]
 
 
 def parse_seeds(text: str) -> range:
@@ -56,6 +83,14 @@ def parse_seeds(text: str) -> range:
     return seeds
 
 
+def parse_keep(text: str) -> frozenset[int]:
+    """``3,17,21``, or ``none``.  Raises ValueError with a sentence."""
+    try:
+        return frozenset(int(number) for number in text.split(",")) if text != NO_FAULT else frozenset()
+    except ValueError:
+        raise ValueError(f"{text!r} is no list of faults by number like 3,17,21, nor {NO_FAULT!r}") from None
+
+
 def check_scenario(name: str) -> str:
     """Raises ValueError with a sentence."""
     if name and name not in SCENARIOS:
@@ -63,88 +98,17 @@ def check_scenario(name: str) -> str:
     return name
 
 
-def run_all(runs: Iterable[Run], say: Say) -> dict[str, Any]:
-    """Run one after the other, telling of each; the summary, as ``--json`` prints it."""
-    results: list[Result] = []
-    violations: list[dict[str, Any]] = []
-    for run in runs:
-        for result in run.results():
-            results.append(result)
-            say(sentence(run, result))
-            for violation in result.violations:
-                say(f"  VIOLATION {violation}")
-                violations.append({"seed": run.seed, "violation": violation, "command": run.command})
-            if result.violations:
-                say(f"  repeat it: {run.command}")
-    return summary(results, violations)
-
-
-def sentence(run: Run, result: Result) -> str:
-    """One line about one run."""
-    what = f"seed {run.seed}" + (f" {run.scenario}" if run.scenario else "")
-    return (
-        f"{what}: {result.virtual_seconds:.1f} virtual s in {result.wall_seconds:.2f} s, {result.events} events, "
-        f"{sum(result.faults.values())} faults, {sum(result.operations.values())} operations, "
-        f"{len(result.violations)} violations, trace {result.trace[:16]}"
-    )
-
-
-def summary(results: Sequence[Result], violations: list[dict[str, Any]]) -> dict[str, Any]:
-    """All runs together; ``trace`` is a hash over the traces in order."""
-    faults: Counter[str] = Counter()
-    operations: Counter[str] = Counter()
-    for result in results:
-        faults.update(result.faults)
-        operations.update(result.operations)
-    return {
-        "seeds": len(results),
-        "virtual_seconds": round(sum(result.virtual_seconds for result in results), 3),
-        "wall_seconds": round(sum(result.wall_seconds for result in results), 3),
-        "events": sum(result.events for result in results),
-        "faults": dict(sorted(faults.items())),
-        "operations": dict(sorted(operations.items())),
-        "violations": violations,
-        "trace": hashlib.sha256("".join(result.trace for result in results).encode()).hexdigest(),
-    }
-
-
-def closing(total: dict[str, Any]) -> str:
-    """The last line for people."""
-    virtual, wall = total["virtual_seconds"], total["wall_seconds"]
-    return (
-        f"{total['seeds']} runs: {virtual / 3600:.2f} virtual hours in {wall:.1f} s ({virtual / max(wall, 0.001):.0f} "
-        f"times faster than real time), {sum(total['faults'].values())} faults, "
-        f"{sum(total['operations'].values())} operations, {len(total['violations'])} violations"
-    )
-
-
-def run_and_tell(runs: Iterable[Run], as_json: bool, out: Say, err: Say) -> int:
-    """Run; with ``as_json`` one document on ``out`` and nothing else there.  The exit code."""
-    total = run_all(runs, err if as_json else out)
-    out(json.dumps(total) if as_json else closing(total))
-    return 1 if total["violations"] else 0
-
-
-def forget_logs() -> None:
-    """The rooms' log is watched by each run; nobody wants to read it."""
+def prepare() -> None:
+    """For a process that does nothing but run: nobody wants to read the rooms' log, and what was loaded until now
+    stays, so the collector of garbage need never look at it again."""
     globalLogBeginner.beginLoggingTo([forget], redirectStandardIO=False, discardBuffer=True)
+    gc.collect()
+    gc.freeze()
 
 
 @provider(ILogObserver)
 def forget(event: Any) -> None:
     """Nobody reads it."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dfs.simulation.run``."""
-    parser = argparse.ArgumentParser(prog="python -m dfs.simulation.run", description=__doc__)
-    parser.add_argument("--seeds", "--seed", type=parse_seeds, default=range(1), help="7 or 0..20")
-    parser.add_argument("--scenario", type=check_scenario, default="", help="S24 and the like")
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    options = parser.parse_args(arguments)
-    forget_logs()
-    runs = [Run(seed, options.scenario) for seed in options.seeds]
-    return run_and_tell(runs, options.json, writer(sys.stdout), writer(sys.stderr))
 
 
 def writer(stream: Any) -> Say:
@@ -155,7 +119,3 @@ def writer(stream: Any) -> Say:
         stream.flush()
 
     return say
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -160,10 +160,10 @@ async def perform(scenario: Scenario, stage: Stage) -> None:
         await stage.check_readable()
 
 
-def play(scenario: Scenario, seed: int) -> Result:
-    """Play it in a world of its own."""
+def play(scenario: Scenario, seed: int, write_trace: Callable[[str], Any] | None = None) -> Result:
+    """Play it in a world of its own; see World for ``write_trace``."""
     began = time.perf_counter()
-    world = World(seed)
+    world = World(seed, write_trace)
     with LogWatch(world, (StorageFailed, StoreFailed, *scenario.expected)) as logs:
         stage = Stage(world, scenario.settings)
         promise = stage.promise

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -262,10 +262,10 @@ async def pieces_of(content: bytes, length: int) -> AsyncIterator[bytes]:
         yield content[start : start + length]
 
 
-def run_plan(seed: int, plan: Plan) -> Result:
-    """A whole run in this process."""
+def run_plan(seed: int, plan: Plan, write_trace: Callable[[str], Any] | None = None) -> Result:
+    """A whole run in this process; see World for ``write_trace``."""
     began = time.perf_counter()
-    world = World(seed)
+    world = World(seed, write_trace)
     with LogWatch(world, (StorageFailed, StoreFailed)) as logs:
         workload = Workload(world, plan)
         promise = workload.promise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +16,7 @@ from dfs.simulation.cluster import SimulatedCluster
 from dfs.simulation.host import World
 from dfs.simulation.plan import Plan
 from dfs.simulation.promise import Promise
-from dfs.simulation.run import Run, summary
+from dfs.simulation.report import Totals
 from dfs.simulation.workload import run_plan, run_seed
 from dfs.test.pieces import ROOT
 
@@ -80,14 +82,31 @@ class SeedTests(SynchronousTestCase):
 class DeterminismTests(SynchronousTestCase):
     """One seed decides everything."""
 
-    def test_same_trace(self) -> None:
-        """The same seed gives the same trace twice, and in another process under another hash seed."""
-        traces = {summary(Run(0).results(), [])["trace"] for _ in range(2)}
-        self.flushLoggedErrors()
-        environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "dfs.cli.main", "sim", "--seed", "0", "--json"]
+    def command(self, hash_seed: int, *words: str) -> dict[str, Any]:
+        """What `dfs sim --json` prints in a process of its own."""
+        environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "dfs.cli.main", "sim", "--json", *words]
         printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
-        self.assertEqual(traces, {json.loads(printed.stdout)["trace"]})
+        document: dict[str, Any] = json.loads(printed.stdout)
+        return document
+
+    def test_same_trace(self) -> None:
+        """The same seeds give the same traces in this process, in another, and in workers, whatever the hash seed."""
+        here = Totals()
+        for seed in range(3):
+            here.add(run_seed(seed), "")
+        self.flushLoggedErrors()
+        trace = here.document()["trace"]
+        self.assertEqual(self.command(1, "--seeds", "0..2")["trace"], trace)
+        self.assertEqual(self.command(77, "--seeds", "0..2", "--jobs", "2")["trace"], trace)
+
+    def test_written_trace(self) -> None:
+        """A trace that is written to a file is the whole of what its digest is of."""
+        path = self.mktemp()
+        document = self.command(5, "--seed", "0", "--phase", "1", "--keep", "none", "--trace", path)
+        with open(path, "rb") as written:
+            digest = hashlib.sha256(written.read()).hexdigest()
+        self.assertEqual(document["trace"], hashlib.sha256(digest.encode()).hexdigest())
 
     def test_other_seeds_differ(self) -> None:
         """Another seed gives another trace of the same plan."""

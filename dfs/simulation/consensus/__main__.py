@@ -9,11 +9,10 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from dfs.simulation.consensus.group import run_seed
-from dfs.simulation.plan import Result
-from dfs.simulation.run import Say, closing, parse_seeds, summary, writer
+from dfs.simulation.report import Totals
+from dfs.simulation.run import parse_seeds, writer
 
 COMMAND = "python -m dfs.simulation.consensus"
 
@@ -27,26 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--story", action="store_true", help="every event of each run, on stderr")
     options = parser.parse_args(arguments)
     out, err = writer(sys.stdout), writer(sys.stderr)
-    results: list[Result] = []
-    violations: list[dict[str, Any]] = []
+    totals = Totals()
     for seed in options.seeds:
         result = run_seed(seed, err if options.story else None)
-        results.append(result)
-        violations += _told(result, err if options.json else out)
-        if violations and options.first:
+        command = f"{COMMAND} --seed {seed}"
+        totals.add(result, command)
+        for violation in result.violations:
+            (err if options.json else out)(f"seed {seed}: VIOLATION {violation}\n  repeat it: {command}")
+        if totals.violated and options.first:
             break
-    total = summary(results, violations)
-    out(json.dumps(total) if options.json else closing(total))
-    return 1 if violations else 0
-
-
-def _told(result: Result, say: Say) -> list[dict[str, Any]]:
-    found = []
-    for violation in result.violations:
-        command = f"{COMMAND} --seed {result.seed}"
-        say(f"seed {result.seed}: VIOLATION {violation}\n  repeat it: {command}")
-        found.append({"seed": result.seed, "violation": violation, "command": command})
-    return found
+    out(json.dumps(totals.document()) if options.json else totals.closing()[-1])
+    return 1 if totals.violated else 0
 
 
 if __name__ == "__main__":
