@@ -43,6 +43,6 @@ def _check_log(config: MetaConfig, disk: IDisk) -> None:
     storage = open_storage(disk, f"{config.folder}/raft", founder)
     try:
         check_identity(storage.identity, config.node, config.cluster_id)
-        check_members(storage.identity, config.peers)
+        check_members(storage.identity, config.peers, storage.membership_changed)
     finally:
         storage.close()

@@ -158,6 +158,7 @@ class SimulatedCluster:
     """Servers and clients of one world.
 
     :ivar meta, chunks: nodes by name, ``meta-1`` and ``chunk-1`` on.
+    :ivar peers: the founders' addresses; ``joined`` those of members that joined later.
     :ivar clients: in the order of their making, ``client-1`` on.
     :ivar ledger: every request of a client about names, with its answer.
     """
@@ -173,6 +174,7 @@ class SimulatedCluster:
         self.ledger = Ledger()
         hosts = [self._server(f"meta-{n + 1}", key) for n in range(self.settings.meta_nodes)]
         self.peers = {host.name: f"{host.ip}:{PORT}" for host in hosts}
+        self.joined: dict[str, str] = {}
         for host in hosts:
             self.meta[host.name] = SimulatedNode(host, self._meta_builder(host))
         for number in range(self.settings.chunk_servers):
@@ -182,7 +184,7 @@ class SimulatedCluster:
     @property
     def meta_addresses(self) -> str:
         """What is given to ``--meta``."""
-        return ",".join(self.peers.values())
+        return ",".join((*self.peers.values(), *self.joined.values()))
 
     @property
     def nodes(self) -> dict[str, SimulatedNode]:
@@ -211,6 +213,22 @@ class SimulatedCluster:
         among ``meta`` yet."""
         host = self._server(name, read_key_file(next(iter(self.meta.values())).host.disk, KEY_FILE))
         return SimulatedNode(host, self._meta_builder(host, change))
+
+    def joiner(self, name: str) -> SimulatedNode:
+        """A metadata server that waits to be let in, not started yet, and from now on one of ``meta``."""
+        address = ""
+
+        def joins(config: MetaConfig) -> MetaConfig:
+            return evolve(config, join=True, advertise=address)
+
+        self.meta[name] = node = self.meta_server(name, joins)
+        address = self.joined[name] = f"{node.host.ip}:{PORT}"
+        return node
+
+    def removed(self, name: str) -> SimulatedNode:
+        """It is no metadata server of the cluster any more."""
+        self.joined.pop(name, None)
+        return self.meta.pop(name)
 
     def _meta_builder(
         self, host: SimulatedHost, change: Callable[[MetaConfig], MetaConfig] = lambda config: config
@@ -258,7 +276,7 @@ class SimulatedCluster:
                 data=DATA,
                 listen=f"tcp:{PORT}",
                 advertise=f"{host.ip}:{PORT}",
-                meta=tuple(self.peers.values()),
+                meta=(*self.peers.values(), *self.joined.values()),
                 key=key,
                 rack=rack,
                 reserve=settings.reserve,
