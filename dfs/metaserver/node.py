@@ -44,6 +44,9 @@ from dfs.runtime.interfaces import ILane, Runtime
 
 _log = Logger()
 
+LINGER = 2.0
+"""Seconds from hearing that this member was removed until it stops."""
+
 
 def lock_folder(disk: IDisk, folder: str) -> IDiskLock:
     """Make the data folder if it is new, and keep other processes off.  Blocks; raises DiskError."""
@@ -250,7 +253,12 @@ class MetaServer(Service):
         return self._status.cluster_time_ms if self._status is not None else 1
 
     def _removed(self, _: object) -> None:
-        """See IRaft.when_removed."""
+        """See IRaft.when_removed.  For a moment it still shows clients the way to the others."""
+        self._runtime.reactor.callLater(LINGER, self._end_removed)
+
+    def _end_removed(self) -> None:
+        if self.stopped:
+            return
         self._fatal(Failure(Removed(f"it was removed from the cluster by `dfs meta remove --name {self.config.node}`")))
 
     def _raft_failed(self, failure: Failure) -> None:

@@ -31,7 +31,7 @@ from dfs.protocol.errors import (
     WrongCluster,
 )
 from dfs.protocol.interfaces import IConnection, Identity, IService
-from dfs.protocol.messages import GetMembers, GetStatus, Members
+from dfs.protocol.messages import GetMembers, GetStatus, Members, Status
 from dfs.runtime.backoff import Backoff, full_jitter
 from dfs.runtime.interfaces import Runtime
 
@@ -40,7 +40,7 @@ MAX_DELAY = 0.4
 CONNECT_TIMEOUT = 2.0
 MAX_HINTS = 16  # addresses learned from hints
 MAX_REDIRECTS = 3  # hints followed at once, one after the other; then with a delay
-LEARN_INTERVAL = 10.0  # between questions who the members are, while there is something else to ask
+LEARN_INTERVAL = 5.0  # between questions who the members are, while there is something else to ask
 
 _REFUSALS = (Forbidden, WrongCluster, VersionMismatch, BadRequest)
 _LEAVE = (Disconnected, DeadlinePassed, Unavailable)
@@ -236,6 +236,8 @@ class LeaderCaller:
         """It leads, unless any node answers such a request."""
         if isinstance(answer, Members) and answer.leader == answer.node:
             self._learnt(answer)
+        elif isinstance(answer, Status):
+            self._route.learn([member.address for member in answer.members if member.address])
         if isinstance(request, GetStatus) or (isinstance(request, GetMembers) and not request.of_leader):
             return
         self._route.follow(address)
