@@ -11,6 +11,7 @@ module          holds
 ``subjects``    what a store has to do to be tried; ``tables``, ``raftlog``, ``chunks`` are those that do
 ``lives``       a process's life with a store, and the judgement of what it left
 ``hunt``        recordings upon recordings, each begun in a crash state of the one before
+``injecting``   the n-th call of a process fails, or ends it
 ``driver``      a process to be traced: one life of a store
 ==============  =======================================================================================
 

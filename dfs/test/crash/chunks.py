@@ -51,10 +51,11 @@ class OpenedChunks:
         self._disk = disk
         self._layout = Layout(root, CLUSTER)
         self._store = store
-        self._held = {
-            ChunkRef(held.file_id, held.index, held.generation) for held in store.index.page(b"", 1000)[0]
-        }
+        self._held = self._listed()
         self._junk = store.quarantined
+
+    def _listed(self) -> set[ChunkRef]:
+        return {ChunkRef(held.file_id, held.index, held.generation) for held in self._store.index.page(b"", 1000)[0]}
 
     def seen(self) -> str:
         for ref in self._held:
@@ -70,6 +71,14 @@ class OpenedChunks:
         return told(self._held, self._junk)
 
     def step(self, chance: Random, mark: Mark) -> None:
+        try:
+            self._step(chance, mark)
+        except DFSError:
+            if self._store.failure:
+                raise
+            self._held = self._listed()  # one put or delete failed, and what came of it is open until the next mark
+
+    def _step(self, chance: Random, mark: Mark) -> None:
         before = told(self._held, self._junk)
         kind = chance.random()
         if kind < 0.6:
@@ -120,6 +129,7 @@ class Chunks:
     empty: str = told(set(), 0)
     traced: bool = False
     torn_pages: int = 0
+    failures: tuple[type[Exception], ...] = (DFSError, DiskError, RefusedStart)
 
     @contextmanager
     def small(self) -> Iterator[None]:

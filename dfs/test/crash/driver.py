@@ -2,8 +2,8 @@
 
     python -m dfs.test.crash.driver SUBJECT FOLDER SEED STEPS close|leave
 
-Each mark is one write to the file FOLDER.marks, so that it has its place among the calls.  ``leave`` ends the
-process without closing the store.
+A store that fails ends it with status 3 and a sentence.  Each mark is one write to the file FOLDER.marks, so that it
+has its place among the calls.  ``leave`` ends the process without closing the store.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from random import Random
 from dfs.disk.real import RealDisk
 from dfs.test.crash.hunt import SUBJECTS
 from dfs.test.crash.lives import live
-from dfs.test.crash.strace import MARKS
+from dfs.test.crash.strace import FAILED, MARKS
+from dfs.test.crash.subjects import Refused
 
 
 def main(name: str, folder: str, seed: str, steps: str, end: str) -> None:
@@ -26,8 +27,13 @@ def main(name: str, folder: str, seed: str, steps: str, end: str) -> None:
     def mark(*allowed: str) -> None:
         os.write(marks, "\t".join(allowed).encode() + b"\n")
 
+    given_up: tuple[type[Exception], ...] = (Refused, *subject.failures)
     with subject.small():
-        live(subject, RealDisk(), folder, Random(int(seed)), int(steps), mark, clean=end == "close")
+        try:
+            live(subject, RealDisk(), folder, Random(int(seed)), int(steps), mark, clean=end == "close")
+        except given_up as error:
+            os.write(2, f"{error}\n".encode())
+            os._exit(FAILED)  # as a daemon ends that cannot go on
         os._exit(0)
 
 

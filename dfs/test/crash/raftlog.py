@@ -9,12 +9,14 @@ from random import Random
 
 from attrs import evolve, frozen
 
+from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk
 from dfs.raft.codec import encode_entry
 from dfs.raft.core.types import HardState, SnapshotMark
 from dfs.raft.errors import RaftError
 from dfs.raft.identity import Identity
 from dfs.raft.messages import Entry, EntryKind
+from dfs.raft.segment import NoSpace
 from dfs.raft.storage import LogStorage, Write, first_entry, open_storage
 from dfs.test.crash.subjects import Mark, Opened, Refused, Wrong
 
@@ -65,6 +67,11 @@ class OpenedLog:
 
     def __init__(self, storage: LogStorage) -> None:
         self._storage = storage
+        self._held = NEW
+        self._look()
+
+    def _look(self) -> None:
+        storage = self._storage
         first, last = storage.base.index + 1, storage.last_index
         entries: list[Entry] = []
         while first + len(entries) <= last:
@@ -83,6 +90,13 @@ class OpenedLog:
         return self._held.told()
 
     def step(self, chance: Random, mark: Mark) -> None:
+        try:
+            self._step(chance, mark)
+        except NoSpace:
+            self._look()  # the log is as it was, and goes on (R32)
+            mark(self._held.told())
+
+    def _step(self, chance: Random, mark: Mark) -> None:
         kind = chance.random()
         if kind < 0.15:
             term = self._held.hard.term + 1
@@ -155,6 +169,7 @@ class RaftLog:
     empty: str = NEW.told()
     traced: bool = False
     torn_pages: int = 0
+    failures: tuple[type[Exception], ...] = (RaftError, DiskError)
 
     @contextmanager
     def small(self) -> Iterator[None]:

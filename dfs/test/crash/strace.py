@@ -14,14 +14,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 
-from attrs import define
+from attrs import define, frozen
 
 from dfs.test.crash.calls import Cut, Sync, SyncFolder, Write
 from dfs.test.crash.recording import Recorder
 
 CALLS = (
     "open,openat,creat,close,dup,dup2,dup3,fcntl,read,lseek,write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,"
-    "sync_file_range,ftruncate,truncate,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,"
+    "sync_file_range,fallocate,ftruncate,truncate,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,"
     "symlink,symlinkat,mmap,copy_file_range,sendfile,splice"
 )
 REFUSED = ("truncate", "link", "linkat", "symlink", "symlinkat", "copy_file_range", "splice", "dup2", "dup3", "dup")
@@ -46,23 +46,46 @@ def works() -> bool:
     return done.returncode == 0
 
 
-def trace(recorder: Recorder, command: Sequence[str], *options: str, timeout: float = 120.0) -> int:
-    """Run a command to its end and record it; its exit status, negative for the signal that ended it.
+FAILED = 3
+"""The exit status of a traced process that gave up with a sentence."""
+
+
+@frozen
+class Traced:
+    """How a process ended.
+
+    :ivar status: 0, FAILED, or KILLED.
+    :ivar said: what it wrote to standard error.
+    :ivar injected: whether a fault was put in (for a kill: whether it came to it).
+    """
+
+    status: int
+    said: str
+    injected: bool
+
+
+KILLED = -9
+
+
+def trace(recorder: Recorder, command: Sequence[str], *options: str, timeout: float = 120.0) -> Traced:
+    """Run a command to its end and record it.  Raises AssertionError where it ends in any other way than it may.
 
     :param options: more for strace, such as ``-e inject=...``.
     """
     with tempfile.NamedTemporaryFile(prefix="dfs-strace-", suffix=".txt") as output:
         fast = [] if options else ["--seccomp-bpf"]  # with it, signals are not injected
-        front = ["strace", *fast, "-f", "-y", "-xx", "-s", "16777216", "-o", output.name]
+        front = ["strace", *fast, "-f", "-y", "-xx", "-s", "16777216", "-o", output.name, "-e", f"trace={CALLS}"]
         done = subprocess.run(
-            [*front, "-e", f"trace={CALLS}", *options, *command], capture_output=True, text=True, timeout=timeout,
-            check=False,
+            [*front, *options, *command], capture_output=True, text=True, timeout=timeout, check=False,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
-        with open(output.name, encoding="ascii") as lines:
-            Parser(recorder).feed(lines)
-    if done.returncode not in (0, -9, 137):
-        raise AssertionError(f"{command[-4:]} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return done.returncode
+        with open(output.name, encoding="ascii") as file:
+            lines = file.readlines()
+    Parser(recorder).feed(lines)
+    status = KILLED if done.returncode in (KILLED, 128 - KILLED) else done.returncode
+    if status not in (0, FAILED, KILLED) or "Traceback" in done.stderr:
+        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return Traced(status, done.stderr, status == KILLED or any("(INJECTED)" in line for line in lines))
 
 
 @define
@@ -72,6 +95,7 @@ class _Descriptor:
     path: str
     inode: int | None
     offset: int = 0
+    appends: bool = False
 
 
 class Parser:
@@ -129,12 +153,10 @@ class Parser:
         if path in self._recorder.folders:
             self._open[result] = _Descriptor(path, None)
             return
-        if "O_APPEND" in flags and "O_RDONLY" not in flags:
-            raise NotUnderstood(f"{path} is opened for appending")
         inode = self._recorder.opened(path)
         if "O_TRUNC" in flags:
             self._recorder.note(Cut(inode, 0))
-        self._open[result] = _Descriptor(path, inode)
+        self._open[result] = _Descriptor(path, inode, appends="O_APPEND" in flags)
 
     def _take_close(self, arguments: list[str], result: int) -> None:
         named = _NAMED.match(arguments[0])
@@ -199,6 +221,8 @@ class Parser:
         found = self._descriptor(arguments[0])
         if found is None or found.inode is None:
             return
+        if found.appends:
+            raise NotUnderstood(f"an append to {found.path}")
         self._wrote(found.inode, found.offset, content_of(arguments[1])[:result])
         found.offset += result
 

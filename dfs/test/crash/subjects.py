@@ -43,6 +43,7 @@ class Subject(Protocol):
     :ivar name: for the command line and the report.
     :ivar empty: what an opened new folder holds.
     :ivar traced: True where it writes by itself, so that only strace sees its calls.
+    :ivar failures: what it raises when the disk fails; after one of these it is not used again.
     :ivar torn_pages: the unit of tearing below which it may refuse with a sentence, 0 for none: a store that relies
         on whole pages.
     """
@@ -55,6 +56,9 @@ class Subject(Protocol):
 
     @property
     def traced(self) -> bool: ...
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]: ...
 
     @property
     def torn_pages(self) -> int: ...

@@ -108,6 +108,7 @@ class Tables:
     traced: bool = False
     torn_pages: int = 0
     empty: str = "0"
+    failures: tuple[type[Exception], ...] = (StoreError, DiskError)
 
     @property
     def name(self) -> str:
