@@ -1,5 +1,5 @@
-"""``python -m dfs.test.crash [--count N] [--seed N] [--only NAME] [--inject]``: try crash states, or faults in the place
-of each call, and tell what came of them."""
+"""``python -m dfs.test.crash [--count N] [--seed N] [--only NAME] [--inject]``: try crash states, or faults in the
+place of each call, and tell what came of them."""
 
 from __future__ import annotations
 
