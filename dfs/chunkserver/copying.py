@@ -1,4 +1,4 @@
-"""Doing what metadata orders: copy a replica to a peer, delete garbage, verify.
+"""Doing what metadata orders: copy a replica to a peer, verify one; dfs.chunkserver.removing takes replicas away.
 
 A copy is read, checked against the footer's CRC-32C and hashed while it is sent; it is ended,
 and so becomes a replica at the target, only if that hash is the one that metadata recorded
@@ -15,27 +15,22 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from dfs.chunkserver.child import PUT_TIMEOUT, Pool
-from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.handles import Reading
+from dfs.chunkserver.removing import Remover
 from dfs.chunkserver.sending import Sender
 from dfs.chunkserver.store import ChunkStore
-from dfs.chunkserver.trimming import Trimming
 from dfs.protocol.errors import (
     BadRequest,
     DeadlinePassed,
     DFSError,
     Disconnected,
     DiskFailed,
-    Forbidden,
     ReplicaCorrupt,
     ReplicaNotFound,
-    Unavailable,
 )
 from dfs.protocol.interfaces import IConnection
 from dfs.protocol.messages import ChunkWritten, Job, JobKind, JobResult, PutChunk
-from dfs.protocol.trust import KeyRing
-from dfs.protocol.values import ChunkRef, GrantKind, NodeNumber, may_delete
-from dfs.runtime.interfaces import Runtime
+from dfs.protocol.values import ChunkRef, NodeNumber
 
 
 class Worker:
@@ -46,17 +41,14 @@ class Worker:
 
     def __init__(
         self,
-        runtime: Runtime,
         node: str,
         store: ChunkStore,
         pool: Pool,
-        keys: KeyRing,
-        clock: ClusterClock,
+        remover: Remover,
         number: Callable[[], NodeNumber],
     ) -> None:
-        self._runtime, self._node, self._store, self._pool = runtime, node, store, pool
-        self._keys, self._clock, self._number = keys, clock, number
-        self.trimming = Trimming(runtime, store, keys, clock, number)
+        self._node, self._store, self._pool = node, store, pool
+        self._remover, self._number = remover, number
 
     async def perform(self, job: Job) -> Sequence[JobResult]:
         """One job's results.  Raises DFSError."""
@@ -64,13 +56,13 @@ class Worker:
             case JobKind.COPY:
                 return await self._copy(job)
             case JobKind.DELETE:
-                return [_done(job, self._number(), await self._delete(job))]
+                return [_done(job, self._number(), await self._remover.delete(job))]
             case JobKind.VERIFY:
                 return [await self._look(job)]
             case JobKind.TRIM:
-                return [_done(job, self._number(), await self.trimming.trim(job))]
+                return [_done(job, self._number(), await self._remover.trim(job))]
             case JobKind.RESTORE:
-                raise Unavailable(f"{self._node} does not carry out orders to restore")
+                return [_done(job, self._number(), await self._remover.restore(job))]
 
     # ---- copy -------------------------------------------------------------------------------------
 
@@ -136,21 +128,7 @@ class Worker:
             raise ReplicaCorrupt(f"{job.targets[0].name} wrote something else", nodes=(job.targets[0].name,))
         return written
 
-    # ---- delete and verify --------------------------------------------------------------------------
-
-    async def _delete(self, job: Job) -> int:
-        """Only garbage is deleted, and only on metadata's signed word that names what ended the file (S15) and the last
-        generation that it may have; bytes of another history stay (S16)."""
-        grant = job.grant
-        if grant is None or grant.evidence == 0 or grant.generation == 0:
-            raise Forbidden("a delete carries a grant that names what ended the file, and its last generation")
-        now_ms = self._clock.now_ms(self._runtime.reactor.seconds())
-        self._keys.check(grant, GrantKind.DELETE, job.file_id, job.index, job.generation, now_ms)
-        number = self._store.number
-        for held in self._store.index.generations(job.file_id, job.index):
-            if may_delete(grant.generation, held.generation):
-                number = await self._store.delete(ChunkRef(held.file_id, held.index, held.generation))
-        return number
+    # ---- verify --------------------------------------------------------------------------
 
     async def _look(self, job: Job) -> JobResult:
         """A bad or absent replica is a result with the number as of which we looked: it proves nothing of a replica

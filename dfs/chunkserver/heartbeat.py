@@ -27,8 +27,11 @@ from dfs.chunkserver.store import ChunkStore
 from dfs.protocol.errors import Advice, DeadlinePassed, DFSError, Disconnected, NotLeader, UnknownRequest
 from dfs.protocol.interfaces import IConnection
 from dfs.protocol.messages import (
+    ChunkCommit,
+    DurableReplica,
     Heartbeat,
     HeartbeatAnswer,
+    HeldReplica,
     Inventory,
     InventoryTaken,
     Register,
@@ -76,8 +79,8 @@ class Standing:
     """What metadata told us, and what we tell: shared by all reporters.
 
     :ivar number: our node number, 0 while it is not known.
+    :ivar term: the highest of the leaders that were heard.
     :ivar streams: counts the transfers in progress.
-    :ivar heard: told of the term of each leader that answers.
     """
 
     def __init__(
@@ -91,11 +94,11 @@ class Standing:
         founding: Founding,
     ) -> None:
         self.number = NodeNumber(0)
+        self.term = 0
         self.scrubber: Scrubber | None = None
         self.interval = FIRST_INTERVAL
         self.runtime, self.who, self.store, self.jobs, self.clock = runtime, who, store, jobs, clock
         self.streams = streams
-        self.heard: Callable[[int], None] = lambda term: None
         self.founding = founding
 
     async def register(self) -> Register:
@@ -135,8 +138,13 @@ class Standing:
             doubts.rotten,
             done,
             total,
-            0,
+            self.store.quarantine.bytes,
         )
+
+    def durable(self, held: HeldReplica) -> ChunkCommit:
+        """What metadata is told of a replica that is durable here."""
+        here = (DurableReplica(self.number, held.number),)
+        return ChunkCommit(held.file_id, held.index, held.generation, held.length, held.sha256, here)
 
     def registered(self, answer: Registered) -> None:
         """Metadata knows us."""
@@ -239,7 +247,7 @@ class Reporter:
             self._kicked = True
             return
         if answer.leads:
-            standing.heard(answer.term)
+            standing.term = max(standing.term, answer.term)
             standing.jobs.taken(beat.results)
             standing.jobs.accept(answer.jobs)
         if answer.inventory:

@@ -10,7 +10,7 @@
     DATA/sync-failed.<boot>                          left by a failed sync; a start refuses until the next reboot
     DATA/chunks/a/b/<chunk id hex>.<generation>.chunk    a replica; a, b: first two hex digits of the chunk id
     DATA/chunks/a/b/<...>.<generation>.<16 hex>.tmp      a write in progress
-    DATA/quarantine/<name>.<reason>.<16 hex>         what was set aside, never deleted
+    DATA/quarantine/<name>.<reason>.<...>.<16 hex>   what was set aside (see dfs.chunkserver.quarantine)
 
 The 16 x 16 folders are made and synced when the store is formatted, so that a
 write never has to sync a chain of parents.  A temporary name has 64 random bits
@@ -79,7 +79,7 @@ class Layout:
 
     def set_aside(self, name: str, reason: str, nonce: bytes) -> str:
         """A fresh path in the quarantine; a long foreign name is cut to fit."""
-        return f"{self.quarantine}/{name[:180]}.{reason}.{nonce.hex()}"
+        return f"{self.quarantine}/{name[:150]}.{reason}.{nonce.hex()}"
 
 
 def chunk_folders(root: str) -> list[str]:
@@ -90,6 +90,12 @@ def chunk_folders(root: str) -> list[str]:
 def is_chunk(name: str) -> bool:
     """Whether a file name is a replica's."""
     return _CHUNK.fullmatch(name) is not None
+
+
+def generation_of(name: str) -> int | None:
+    """The generation in a replica's file name; None for any other name."""
+    found = _CHUNK.fullmatch(name)
+    return None if found is None else int(found[2])
 
 
 def is_temporary(name: str) -> bool:

@@ -7,7 +7,7 @@ stop: no more puts, what runs may end, connections closed, the lock given back l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,19 +30,21 @@ from dfs.chunkserver.get import Gets
 from dfs.chunkserver.heartbeat import Self, Standing
 from dfs.chunkserver.identity import FolderIdentity, OpenFolder, claim, open_folder
 from dfs.chunkserver.jobs import Jobs
+from dfs.chunkserver.keeping import Keeper
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.put import Surroundings
+from dfs.chunkserver.removing import Remover
 from dfs.chunkserver.reporting import Reporting
 from dfs.chunkserver.scrubbing import Scrubber
 from dfs.chunkserver.service import ChunkService
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.writing import WriteRules
 from dfs.disk.interfaces import IDisk
-from dfs.protocol.errors import DFSError
+from dfs.protocol.errors import DFSError, InternalError, Unavailable
 from dfs.protocol.interfaces import Identity
 from dfs.protocol.leader import LeaderCaller
 from dfs.protocol.listen import ServerFactory
-from dfs.protocol.messages import ReportDamage
+from dfs.protocol.messages import JudgeQuarantined, QuarantineJudged, QuarantineVerdict, ReportDamage, SetAside
 from dfs.protocol.pool import BulkPool
 from dfs.protocol.trust import KeyRing
 from dfs.protocol.values import Role, cluster_id_of
@@ -88,6 +90,7 @@ class ChunkServer(Service):
         self._jobs: Jobs | None = None
         self._scrubber: Scrubber | None = None
         self._reporting: Reporting | None = None
+        self._keeper: Keeper | None = None
         self._starting: Deferred[None] | None = None
         self._fatal = False
 
@@ -112,6 +115,8 @@ class ChunkServer(Service):
                 self._scrubber.start()
             if self._reporting is not None:
                 self._reporting.start()
+            if self._keeper is not None:
+                self._keeper.start()
             self.ready.callback(self)
 
     async def _open(self) -> FolderIdentity:
@@ -153,11 +158,22 @@ class ChunkServer(Service):
         keys = KeyRing(config.key, self.cluster)
         gets = Gets(runtime.reactor, store)
         service = self.service = ChunkService(around, keys, self.clock, gets)
-        worker = Worker(runtime, config.node, store, self._pool, keys, self.clock, lambda: standing.number)
+        store.time_ms = self.cluster_time_ms
+        keeper = self._keeper = Keeper(
+            runtime,
+            config.node,
+            store,
+            config.quarantine,
+            lambda offers: self._judged(standing, offers),
+            lambda held: batcher.add(standing.durable(held)),
+        )
+        remover = Remover(
+            runtime.reactor, store, keeper, keys, self.clock, lambda: standing.number, lambda: standing.term
+        )
+        worker = Worker(config.node, store, self._pool, remover, lambda: standing.number)
         jobs = self._jobs = Jobs(worker.perform, config.copies, self._kick)
         who = Self(config.node, config.advertise, folder.incarnation, runtime.entropy(16), config.rack)
         standing = Standing(runtime, who, store, jobs, self.clock, lambda: service.streams, founding)
-        standing.heard = worker.trimming.heard
         if config.scrub_period:
             scrubber = Scrubber(runtime, store, config.scrub_period, lambda: service.streams > 0)
             self._scrubber = standing.scrubber = scrubber
@@ -204,6 +220,15 @@ class ChunkServer(Service):
         if self._reporting is not None:
             self._reporting.kick()
 
+    async def _judged(self, standing: Standing, offers: tuple[SetAside, ...]) -> Sequence[QuarantineVerdict]:
+        """Metadata's verdicts on what is set aside.  Raises DFSError."""
+        if not standing.number:
+            raise Unavailable("metadata does not know this node yet")
+        judged = await self._ask_leader(JudgeQuarantined(standing.number, standing.who.incarnation, offers))
+        if not isinstance(judged, QuarantineJudged) or len(judged.verdicts) != len(offers):
+            raise InternalError("metadata answered the question of a quarantine with something else")
+        return judged.verdicts
+
     def _report_damage(self, standing: Standing, damage: Damage) -> None:
         """Metadata had better know at once; if this word is lost, the next inventory tells."""
         self._kick()
@@ -246,6 +271,8 @@ class ChunkServer(Service):
         if self.store is None:
             return True
         try:
+            if self._keeper is not None:
+                await deadline(Deferred.fromCoroutine(self._keeper.stop()), DRAIN, self.runtime.reactor, "the keeper")
             if self._scrubber is not None:
                 await deadline(Deferred.fromCoroutine(self._scrubber.stop()), DRAIN, self.runtime.reactor, "the scrub")
             await deadline(self.store.idle(), DRAIN, self.runtime.reactor, "the disk's last calls")

@@ -5,6 +5,8 @@ more than HIGH, or while any child's transport is full; so the slowest member se
 pace and memory stays within a bound: for one put at most HIGH, one receive buffer (1 MiB)
 and one block here, and one transport's high-water mark (1 MiB) for each child.
 
+A copy is read back from the disk and compared before anybody hears that it is durable (S07, S17).
+
 A member beyond the quorum is dropped after GRACE seconds without progress or when
 its connection ends; one that the quorum needs, only after PATIENCE, and then the put fails.
 What is durable stays: an uncommitted replica is nobody's garbage yet, and the next try
@@ -37,7 +39,7 @@ from dfs.chunkserver.tree import Tally, child_quorum, subtrees
 from dfs.protocol.errors import Cancelled, DeadlinePassed, DFSError, DiskFailed, InternalError, QuorumFailed
 from dfs.protocol.interfaces import Block, IBlockSink, IIncomingStream
 from dfs.protocol.messages import ChunkCommit, ChunkWritten, DurableReplica, HeldReplica, PutChunk
-from dfs.protocol.values import ChunkRef, Target
+from dfs.protocol.values import ChunkRef, GrantKind, Target
 from dfs.runtime.interfaces import Runtime
 
 _log = Logger()
@@ -185,7 +187,10 @@ class Put:
                 batch = self._next_batch()
                 if self._end is not None and not self._queue:
                     self._disk_since = self._clock.seconds()
-                    return await self._writing.finish(batch, *self._end)
+                    held = await self._writing.finish(batch, *self._end)
+                    if self._request.grant.kind == GrantKind.COPY:  # what was there before may go on our word
+                        await self._around.store.verify(self.ref)
+                    return held
                 if batch:
                     self._disk_since = self._clock.seconds()
                     await self._writing.append(batch)

@@ -90,7 +90,7 @@ def scan(disk: IDisk, layout: Layout, folder: str, files: Sequence[str], entropy
         try:
             footer = examine(disk, layout, folder, name)
         except BadFooter as bad:
-            set_aside(disk, layout, path, bad.reason, entropy(8))
+            set_aside(disk, layout, path, bad.reason, 0, None, entropy(8))
             quarantined.append((name, bad.reason))
             continue
         except DiskError as error:

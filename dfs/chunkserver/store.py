@@ -32,12 +32,13 @@ from dfs.chunkserver.index import ReplicaIndex
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.locks import RefLocks
 from dfs.chunkserver.numbers import NumberLine
+from dfs.chunkserver.quarantine import Entry, Quarantine
 from dfs.chunkserver.reading import ChunkReader
 from dfs.chunkserver.reservation import Numbers
 from dfs.chunkserver.writing import ChunkWriter, WriteRules, remove
 from dfs.disk.errors import DiskError, NotFound, SyncFailed
 from dfs.disk.interfaces import IDisk, Space
-from dfs.protocol.errors import DFSError, DiskFailed, ReplicaCorrupt, ReplicaNotFound, StaleGeneration
+from dfs.protocol.errors import DFSError, DiskFailed, Forbidden, ReplicaCorrupt, ReplicaNotFound, StaleGeneration
 from dfs.protocol.interfaces import Block
 from dfs.protocol.messages import HeldReplica
 from dfs.protocol.values import ChunkRef
@@ -65,8 +66,9 @@ class ChunkStore:
         self, runtime: Runtime, disk: IDisk, layout: Layout, node: str, rules: WriteRules = WriteRules()
     ) -> None:
         self.index = ReplicaIndex()
-        self.quarantined = 0
-        """Files set aside."""
+        self.quarantine = Quarantine()
+        self.time_ms: Callable[[], int] = lambda: 0
+        """Cluster time, 0 while it is not known."""
         self.failure = ""
         """Why the disk takes no more writes; "" while it does."""
         self.on_failure: Callable[[str], None] = lambda sentence: None
@@ -105,7 +107,8 @@ class ChunkStore:
             await self.run(number_files.format_numbers, self.disk, self.layout.numbers, line.reserved)
             await self.run(self.disk.sync_folder, self.layout.root)
         self.numbers = Numbers(self.run, self.disk, self.layout.numbers, line)
-        self.quarantined = await self.run(quarantine.count, self.disk, self.layout)
+        for entry in await self.run(quarantine.entries, self.disk, self.layout):
+            self.quarantine.add(entry)
         return OpenReport(len(self.index), cleaned, set_aside, self.quarantined, unreadable)
 
     def _check_unreadable(self, found: startup.Scanned, before: int) -> int:
@@ -176,13 +179,17 @@ class ChunkStore:
         if self.failure:
             raise DiskFailed(f"{self._node} takes no more writes: its disk failed", nodes=(self._node,))
 
+    def nonce(self) -> bytes:
+        """8 random bytes that no other file has."""
+        return self._runtime.entropy(8)
+
     # ---- writing --------------------------------------------------------------------------------
 
     def begin(self, ref: ChunkRef, limit: int, expected: int | None) -> Writing:
         """A new write with a temporary file of its own.  Raises DiskFailed."""
         self.check_writable()
-        nonce = self._runtime.entropy(8)
-        return Writing(self, ref, ChunkWriter(self.disk, self.layout, ref, limit, expected, nonce, self._rules))
+        writer = ChunkWriter(self.disk, self.layout, ref, limit, expected, self.nonce(), self._rules)
+        return Writing(self, ref, writer)
 
     async def publish(
         self, ref: ChunkRef, writer: ChunkWriter, blocks: Sequence[Block], length: int, sha256: bytes
@@ -205,6 +212,27 @@ class ChunkStore:
                 return held
             finally:
                 self.numbers.settle(number)
+
+    async def trim(self, ref: ChunkRef, number: int, reason: str) -> int:
+        """Set the replica of this number aside, durably; the number of the remove.  A replica of another number
+        stays, and one that is not there is gone already (S16)."""
+        async with self.locks.alone(ref):
+            self.check_writable()
+            there = self.index.get(ref)
+            if there is not None and there.number != number:
+                raise Forbidden(f"{self._node} made this replica anew since the order was given")
+            taken = await self.numbers.take()
+            self.index.remove(ref)
+            try:
+                if there is not None:
+                    await self.move_aside(ref, reason)
+            except BaseException:
+                if there is not None:
+                    self.index.add(there)
+                raise
+            finally:
+                self.numbers.settle(taken)
+            return taken
 
     async def delete(self, ref: ChunkRef) -> int:
         """Remove a replica durably; the number of the remove.  A replica that is not there is removed already."""
@@ -258,9 +286,16 @@ class ChunkStore:
 
     async def move_aside(self, ref: ChunkRef, reason: str) -> None:
         """Into the quarantine: kept, not served, not listed.  Whoever asks holds the lock."""
-        path, nonce = self.layout.path(ref), self._runtime.entropy(8)
-        if await self.run(quarantine.set_aside, self.disk, self.layout, path, reason, nonce):
-            self.quarantined += 1
+        path, nonce = self.layout.path(ref), self.nonce()
+        move = self.run(quarantine.set_aside, self.disk, self.layout, path, reason, self.time_ms(), ref, nonce)
+        entry: Entry | None = await move
+        if entry is not None:
+            self.quarantine.add(entry)
+
+    @property
+    def quarantined(self) -> int:
+        """Files set aside."""
+        return len(self.quarantine)
 
     # ---- what metadata asks -----------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from dfs.metaserver.heartbeats import Heartbeats, check_identity
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.membership import Membership
 from dfs.metaserver.operating import Operating
+from dfs.metaserver.quarantines import Quarantines
 from dfs.metaserver.raft_transport import RaftTransport
 from dfs.metaserver.registration import Registration
 from dfs.metaserver.seams import Seams
@@ -29,7 +30,7 @@ from dfs.metaserver.uploading import Uploading
 from dfs.protocol import messages as m
 from dfs.protocol.errors import BadRequest, Forbidden, Unavailable, UnknownRequest
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IOutgoingStream, IService
-from dfs.protocol.messages import CommitOutcomes, Done, HeartbeatAnswer, InventoryTaken, Registered
+from dfs.protocol.messages import CommitOutcomes, Done, HeartbeatAnswer, InventoryTaken, QuarantineJudged, Registered
 from dfs.raft.errors import RaftError
 from dfs.raft.interfaces import IRaft
 
@@ -53,6 +54,7 @@ class MetaService:
         membership = Membership(seams, raft)
         operating = Operating(seams, self.leading)
         self._damages = Damages(seams)
+        self._quarantines = Quarantines(seams)
         self.handlers: dict[type[Any], Handler] = {
             m.CreateUpload: lambda _, request: uploading.create(request),
             m.ResumeUpload: lambda _, request: uploading.resume(request),
@@ -83,6 +85,7 @@ class MetaService:
             m.GetCheckpoints: lambda _, request: self._status.checkpoints(),
             m.ReportDamage: self._damage,
             m.ReportHealth: self._health,
+            m.JudgeQuarantined: self._judge_quarantined,
         }
 
     # ---- leadership
@@ -134,6 +137,11 @@ class MetaService:
         term = self.leading()
         check_speaker(self.seams, connection.peer, report.node, report.incarnation)
         return await self._damages.damage(term, report)
+
+    async def _judge_quarantined(self, connection: IConnection, request: m.JudgeQuarantined) -> QuarantineJudged:
+        term = self.leading()
+        check_speaker(self.seams, connection.peer, request.node, request.incarnation)
+        return await self._quarantines.judge(term, request)
 
     async def _health(self, connection: IConnection, report: m.ReportHealth) -> Done:
         check_speaker(self.seams, connection.peer, report.node, report.incarnation)

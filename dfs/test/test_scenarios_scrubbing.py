@@ -24,3 +24,12 @@ class ScrubbingScenarios(ScenarioCase):
     def test_vanished_files(self) -> None:
         """Somebody deletes the files of replicas: the scrub misses them, and they are made anew (S11)."""
         self.play("S11", "vanished files")
+
+    def test_rot_leaves_the_disk_in_the_end(self) -> None:
+        """What is rotten is replaced elsewhere, kept for its time, and then deleted on metadata's word (S16)."""
+        self.play("S16", "rot leaves the disk in the end")
+
+    def test_whole_after_all(self) -> None:
+        """The last live replica of a chunk cannot be read for a while, and is set aside: as soon as it can be read
+        again it is served again (S11)."""
+        self.play("S11", "whole after all")

@@ -10,8 +10,10 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from dfs.chunkserver import quarantine
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.identity import claim, open_folder
+from dfs.chunkserver.keeping import Keeper
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.test.fakes import (
@@ -30,6 +32,7 @@ from dfs.chunkserver.test.fakes import (
 from dfs.disk.real import RealDisk
 from dfs.protocol.errors import DiskFailed
 from dfs.protocol.interfaces import Block
+from dfs.protocol.messages import QuarantineVerdict, SetAside
 from dfs.protocol.values import PIECE, ChunkRef, FileId, Generation
 from dfs.runtime.interfaces import ILane, IThreads
 from dfs.simulation.disk import SimulatedCrash, SimulatedDisk
@@ -64,6 +67,28 @@ class DyingThreads:
         return succeed(None)
 
 
+def keeper_of(store: ChunkStore) -> Keeper:
+    """Whoever decides about the store's quarantine."""
+
+    async def ask(offers: tuple[SetAside, ...]) -> tuple[QuarantineVerdict, ...]:
+        return (QuarantineVerdict.KEEP,) * len(offers)
+
+    return Keeper(fake_runtime(), "chunk-1", store, 1.0, ask, lambda held: None)
+
+
+def number_of(store: ChunkStore) -> int:
+    """Of the replica of OTHER."""
+    held = store.index.get(OTHER)
+    assert held is not None
+    return held.number
+
+
+def trimmed(disk: SimulatedDisk) -> None:
+    """Move the replica of OTHER aside, durably, behind the back of whoever has it open."""
+    layout = Layout(ROOT, CLUSTER)
+    quarantine.set_aside(disk, layout, layout.path(OTHER), "surplus", 1, OTHER, b"12345678")
+
+
 class CrashTests(SynchronousTestCase):
     def machine(self) -> tuple[SimulatedDisk, ChunkStore, DyingThreads]:
         """A disk with one replica of OTHER, and its store."""
@@ -87,6 +112,8 @@ class CrashTests(SynchronousTestCase):
             answers.append(await step(store))
 
         prepare(disk)
+        if store.index.get(OTHER) is not None and not disk.exists(Layout(ROOT, CLUSTER).path(OTHER)):
+            store = self.successResultOf(Deferred.fromCoroutine(opened(fake_runtime(threads=threads), disk, ROOT)))
         disk.crash_at(count)
         task = Deferred.fromCoroutine(run())
         self.assertIsNotNone(task)
@@ -146,6 +173,59 @@ class CrashTests(SynchronousTestCase):
         else:
             self.fail("the setting aside never ended")
         self.flushLoggedErrors()
+
+    def test_every_step_of_a_trim(self) -> None:
+        """A power cut at any operation of a trim leaves the replica in its place or in the quarantine, and in the
+        quarantine if it was answered (S17)."""
+        for count in range(1, MOST):
+            store, answered, died = self.cut(count, lambda store: store.trim(OTHER, number_of(store), "surplus"))
+            listed = self.whole(store, OTHER)
+            self.assertEqual(listed + store.quarantined, 1, count)
+            self.assertFalse(listed and answered, count)
+            if not died:
+                break
+        else:
+            self.fail("the trim never ended")
+
+    def test_every_step_of_an_admission(self) -> None:
+        """A power cut at any operation of the way back out of the quarantine leaves the replica whole in its place, if
+        that was answered, or in the quarantine; nothing is lost at any step (S17)."""
+        outcomes = set()
+        for count in range(1, MOST):
+
+            async def restore(store: ChunkStore) -> object:
+                return await keeper_of(store).restore(OTHER, sha256_of(CONTENT))
+
+            store, answered, died = self.cut(count, restore, trimmed)
+            listed = self.whole(store, OTHER)
+            self.assertTrue(listed or (store.quarantined and not answered), count)
+            outcomes.add((listed, store.quarantined))
+            if not listed:
+                restored = Deferred.fromCoroutine(keeper_of(store).restore(OTHER, sha256_of(CONTENT)))
+                self.successResultOf(restored)
+                self.assertTrue(self.whole(store, OTHER), count)
+            if not died:
+                break
+        else:
+            self.fail("the admission never ended")
+        self.assertLessEqual({(False, 1), (True, 1), (True, 0)}, outcomes)
+
+    def test_every_step_of_a_removal(self) -> None:
+        """A power cut at any operation of a deletion from the quarantine leaves the file whole or absent, absent if
+        it was answered."""
+        for count in range(1, MOST):
+
+            async def remove(store: ChunkStore) -> object:
+                await keeper_of(store).garbage(OTHER.file_id, OTHER.index, OTHER.generation)
+                return None
+
+            store, answered, died = self.cut(count, remove, trimmed)
+            self.assertFalse(store.quarantined and answered, count)
+            self.assertFalse(self.whole(store, OTHER))
+            if not died:
+                break
+        else:
+            self.fail("the removal never ended")
 
     def test_every_step_of_a_format(self) -> None:
         """A power cut at any operation of a format leaves a folder that the next start formats or opens (S09)."""

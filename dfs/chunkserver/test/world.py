@@ -50,6 +50,7 @@ class FakeMeta:
         self.inventory = False
         self.outcome = m.CommitOutcome.COMMITTED
         self.leads = True
+        self.term = 1
         self.refusal: DFSError | None = None  # of registrations
 
     def connected(self, connection: IConnection) -> None:
@@ -84,7 +85,7 @@ class FakeMeta:
             self.results += beat.results
             self.jobs = [job for job in self.jobs if job.job not in [one.job for one in beat.results]]
         jobs = tuple(self.jobs) if beat.node == 1 and self.leads else ()
-        return m.HeartbeatAnswer(self.leads, 1, NOW_MS, False, False, jobs)
+        return m.HeartbeatAnswer(self.leads, self.term, NOW_MS, False, False, jobs)
 
     def put_opened(self, connection: Any, request: object, stream: Any) -> tuple[IBlockSink, Deferred[object]]:
         raise UnknownRequest("not here")

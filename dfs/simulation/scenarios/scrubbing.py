@@ -9,6 +9,7 @@ from dfs.simulation.cluster import DATA, ClusterSettings
 from dfs.simulation.platter import paths
 from dfs.simulation.stage import Scenario, Stage, check
 
+THREE = ClusterSettings(scrub_period=20.0, quarantine=60.0)
 FOUR = ClusterSettings(chunk_servers=4, scrub_period=20.0)
 
 
@@ -91,9 +92,40 @@ async def vanished_file(stage: Stage) -> None:
     await stage.until(lambda: not stage.promise.replica_problem(full=True), 60.0, "three good replicas again")
 
 
+async def rot_leaves_the_disk(stage: Stage) -> None:
+    """What is rotten is replaced elsewhere, kept for its time, and then deleted on metadata's word."""
+    rotten = await _stored(stage)
+    disk = stage.cluster.chunks["chunk-1"].host.disk
+    for path in rotten:
+        disk.flip_bits(path, 1000)
+    aside = f"{DATA}/quarantine"
+    await stage.until(lambda: len(paths(disk, aside)) >= len(rotten), 120.0, "all that is rotten is set aside")
+    await stage.sleep(stage.cluster.settings.quarantine * 0.5)
+    check(len(paths(disk, aside)) >= len(rotten), "some of it is gone before its time")
+    await stage.until(lambda: not paths(disk, aside), 240.0, "the quarantine is empty")
+    check(not stage.promise.replica_problem(full=True), "three good replicas of each chunk")
+
+
+async def whole_after_all(stage: Stage) -> None:
+    """The last live replica of a chunk cannot be read for a while, and is set aside: as soon as it can be read again it
+    is served again."""
+    bad = (await _stored(stage))[0]
+    node = stage.cluster.chunks["chunk-1"]
+    for other in ("chunk-2", "chunk-3"):
+        stage.cluster.chunks[other].crash()
+    fault = node.host.disk.inject("pread", bad, DiskError, count=None)
+    damaged = _doubts(stage)
+    await stage.until(lambda: damaged.unreadable == 1, 120.0, "the sector is found")
+    node.host.disk.recover(fault)
+    await stage.until(lambda: not paths(node.host.disk, f"{DATA}/quarantine"), 60.0, "it is served again")
+    await stage.check_readable()
+
+
 SCENARIOS = (
     Scenario("S11", "rot that nobody reads", rot_that_nobody_reads, FOUR),
     Scenario("S11", "rot found through restarts", rot_through_restarts, FOUR),
     Scenario("S11", "an unreadable sector", unreadable_sector, FOUR, expected=(DiskError,)),
     Scenario("S11", "vanished files", vanished_file, FOUR),
+    Scenario("S16", "rot leaves the disk in the end", rot_leaves_the_disk, FOUR),
+    Scenario("S11", "whole after all", whole_after_all, THREE, expected=(DiskError,)),
 )
