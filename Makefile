@@ -5,6 +5,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 RUN := .venv/bin/python
 N ?= 1
+HOURS ?= 20
+SEED ?= 0
+JOBS ?= $(shell nproc)
 
 .PHONY: help setup demo test lint docs functional planted bench bench-peers clean
 
@@ -15,6 +18,7 @@ help:
 	@echo 'make docs             bring doc/failures.md up to date and check the documents'
 	@echo 'make functional N=10  the tests on real processes, N times, up to the first failure'
 	@echo 'make planted          prove that each planted bug turns its test red'
+	@echo 'make soak HOURS=20    so many virtual hours of a simulated cluster under faults, from SEED on'
 	@echo 'make bench            measure this machine and the system on it'
 	@echo 'make bench-peers      the same work through SeaweedFS, MooseFS and etcd (root, Debian)'
 	@echo 'make clean            remove what was made, but not .venv'
@@ -41,6 +45,9 @@ functional: setup
 
 planted: setup
 	@$(RUN) tools/planted.py
+
+soak: setup
+	@$(RUN) -m dfs.cli.main sim --seed $(SEED) --hours $(HOURS) --jobs $(JOBS) --shrink
 
 bench: setup
 	@$(RUN) -m bench.run

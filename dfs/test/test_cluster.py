@@ -102,7 +102,7 @@ class DeterminismTests(SynchronousTestCase):
 
     def test_written_trace(self) -> None:
         """A trace that is written to a file is the whole of what its digest is of."""
-        path = self.mktemp()
+        path = os.path.abspath(self.mktemp())
         document = self.command(5, "--seed", "0", "--phase", "1", "--keep", "none", "--trace", path)
         with open(path, "rb") as written:
             digest = hashlib.sha256(written.read()).hexdigest()
