@@ -84,7 +84,7 @@ class RaftNode:
                 self.config, self._runtime, opened, self._machine, lanes, self._transport, self._leadership,
                 self._removal, self._on_fatal,
             )  # fmt: skip
-        except BaseException:
+        except Exception:
             await self._release()
             raise
         term, index = self._running.core.term, opened.applied.index

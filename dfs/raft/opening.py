@@ -92,7 +92,7 @@ async def open_member(
         check_members(storage.identity, config.members, storage.membership_changed)
         durable: int = await apply_lane.run(machine.durable_index)
         return _opened(storage, await log_lane.run(storage.view), applied, durable)
-    except BaseException:
+    except Exception:
         await log_lane.run(storage.close)
         raise
 

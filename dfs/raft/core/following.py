@@ -38,7 +38,7 @@ def append(s: State, sender: str, request: AppendRequest) -> None:
     _store(s, request.entries)
     commit = min(request.commit, verified)  # not beyond what *this* message showed to be the leader's (R15)
     if commit > s.commit:
-        s.commit = commit
+        s.commit_to(commit)
     reply = AppendReply(s.term, request.round, True, verified, wants_snapshot=s.needs_snapshot)
     s.send(sender, reply, claims=verified)
 
@@ -124,7 +124,7 @@ def adopt(s: State, mark: SnapshotMark, configuration: bytes) -> None:
         s.entry_reads = []
         s.applying_read = None
     s.fetched = ()  # read from the disk to be applied; the snapshot may cover some of it
-    s.commit = max(s.commit, mark.index)
+    s.commit_to(max(s.commit, mark.index))
     s.applied = max(s.applied, mark.index)
     s.handed_apply = max(s.handed_apply, mark.index)
     s.apply_batches = [last for last in s.apply_batches if last > s.applied]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dfs.raft.core import election, reads, replication
+from dfs.raft.core import configuring, election, reads, replication
 from dfs.raft.core.state import InFlight, State
 from dfs.raft.core.types import CoreHalted, EntryRead, HardState, Membership, Ready, Role, Standing
 from dfs.raft.messages import Entry
@@ -89,8 +89,13 @@ def _speaks(s: State) -> bool:
 
 
 def _membership(s: State) -> Membership:
-    leaving = [(member, progress.contact) for member, progress in s.progress.items() if progress.leaving_index]
-    return Membership(s.configuration, tuple(sorted(leaving)))
+    """Until a removal is committed everyone must reach the removed, who may be the leader that waits for their
+    acknowledgements; after that only who tells it so."""
+    leaving = {member: progress.contact for member, progress in s.progress.items() if progress.leaving_index}
+    if not configuring.settled(s) and len(s.configurations) > 1:
+        former = s.configurations[-2].configuration
+        leaving.update((name, former.contact(name)) for name in former.members if name not in s.configuration.members)
+    return Membership(s.configuration, tuple(sorted(leaving.items())))
 
 
 def _take_committed(s: State) -> tuple[Entry, ...]:

@@ -252,7 +252,7 @@ def advance_commit(s: State) -> None:
     held.sort(reverse=True)
     index = held[s.configuration.quorum - 1]
     if index > s.commit and s.log.term(index) == s.term:
-        s.commit = index
+        s.commit_to(index)
         while s.uncommitted and s.uncommitted[0][0] <= index:
             s.uncommitted_bytes -= s.uncommitted.popleft()[1]
         if not s.is_voter and configuring.settled(s):

@@ -204,6 +204,13 @@ class State:
         committed = self.configurations[-1].index <= self.commit
         return self.told_removed or (committed and self.me in self.configuration.removed)
 
+    def commit_to(self, index: int) -> None:
+        """Entries up to ``index`` are committed; if the active configuration is among them, the former one's members
+        need not be reached any longer."""
+        if self.commit < self.configurations[-1].index <= index:
+            self.membership_changed = True
+        self.commit = index
+
     def trace(self, line: str) -> None:
         """One line a transition."""
         if self.trace_line is not None:

@@ -134,7 +134,8 @@ class TransferTaken:
 
 @frozen
 class Membership:
-    """The active configuration, and the (name, contact) of removed members that are still being told so (R57)."""
+    """The active configuration, and the (name, contact) of those who were removed and must be reached for a while:
+    until that is committed, and until they were told (R55, R57)."""
 
     configuration: Configuration
     leaving: tuple[tuple[str, str], ...] = ()
