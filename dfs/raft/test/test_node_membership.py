@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.raft.errors import NameUsedBefore, NotCaughtUp, OutcomeUnknown, StorageCorrupt, UnknownMember, WouldLoseQuorum
 from dfs.raft.membership import AddLearner, Change, Configuration, Promote, Remove
 from dfs.raft.test.shells import Cluster, Store, node_of, outcome
 
-SMALL = {"trailing_entries": 3, "sync_interval": 0.1, "piece_length": 64, "segment_length": 1 << 11}
+SMALL: dict[str, Any] = {"trailing_entries": 3, "sync_interval": 0.1, "piece_length": 64, "segment_length": 1 << 11}
 
 
 class Growing(SynchronousTestCase):
@@ -34,7 +36,7 @@ class MembershipTests(Growing):
     def test_one_to_three_to_five_and_back(self) -> None:
         """R51 R54 R55: a cluster of one grows to five and shrinks to one, while every entry is kept."""
         cluster = Cluster(count=1)
-        acknowledged = []
+        acknowledged: list[bytes] = []
 
         def write() -> None:
             for _ in range(5):
