@@ -1,10 +1,11 @@
-"""Hunt each planted bug of the consensus core blind: which layer finds it, and after how many seeds.
+"""Hunt each planted bug blind: which layer finds it, and after how many seeds.
 
-    python tools/hunt.py [--only NAME] [--seeds 2000]
+    python tools/hunt.py [--family core] [--only NAME] [--seeds 2000]
+    python tools/hunt.py --family system [--only NAME[,NAME...]] [--seeds 60]
 
-`tools/planted.py` proves that the test named by a patch goes red.  This tells more: every layer that tries the core is
-let loose on the patched copy, whether or not it is the one named.  It prints the table of doc/testing.md; the exit
-code is 1 where a bug is found by none.
+`tools/planted.py` proves that the test named by a patch goes red.  This tells more: every layer that tries the core, or
+the whole cluster, is let loose on the patched copy, whether or not it is the one named.  It prints the tables of
+doc/testing.md; the exit code is 1 where a bug is found by none.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from planted import Plant, copy_tree, read_plant
 from trials import BUILD, ROOT, execute, run_tests
 
 TIMEOUT = 600.0  # seconds, one layer
-KINDS = ("core-*.patch", "consensus-*.patch")
 
 
 def by_test(name: str) -> Callable[[Path, int], str]:
@@ -52,38 +52,69 @@ def by_swarm(tree: Path, seeds: int) -> str:
     return f"{document['seeds']} seeds" if document["violations"] else "-"
 
 
-LAYERS: dict[str, Callable[[Path, int], str]] = {
+def by_first(what: str, *arguments: str) -> Callable[[Path, int], str]:
+    """The whole cluster, run after run up to the first violation: how many it took, and what was violated."""
+
+    def search(tree: Path, seeds: int) -> str:
+        flags = [argument.format(last=seeds - 1) for argument in arguments]
+        command = [sys.executable, "-m", "dfs.simulation.first", *flags]
+        environment = {"PYTHONPATH": str(tree)}
+        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode not in (0, 1) or not done.stdout:
+            return "error"
+        document = json.loads(done.stdout)
+        short = document["violation"].split(": /")[0][:60].replace("|", "/")
+        return f"{document['runs']} {what}: {short}" if document["violation"] else "-"
+
+    return search
+
+
+Layers = dict[str, Callable[[Path, int], str]]
+
+CORE: Layers = {
     "scripts": by_test("dfs.raft.test.test_core_scripts"),
     "exhaustive": by_test("dfs.raft.test.test_explore"),
     "random cores": by_test("dfs.raft.test.test_core_random"),
     "graphs": by_graphs,
     "swarm": by_swarm,
 }
+SYSTEM: Layers = {
+    "swarm": by_first("seeds", "--seeds", "0..{last}"),
+    "scenarios": by_first("scenarios", "--scenarios"),
+}
+FAMILIES: dict[str, tuple[tuple[str, ...], Layers, int]] = {
+    "core": (("core-*.patch", "consensus-*.patch"), CORE, 2000),
+    "system": (("system-*.patch", "meta-*.patch", "chunk-*.patch", "raft-*.patch", "client-*.patch"), SYSTEM, 60),
+}
+"""Of each family: whose patches, which layers, how many seeds."""
 
 
-def hunt(plant: Plant, scratch: Path, seeds: int) -> list[str]:
+def hunt(plant: Plant, scratch: Path, seeds: int, layers: Layers) -> list[str]:
     """One bug under each layer: what each says."""
     tree = scratch / plant.name
     copy_tree(tree, head=False)
     subprocess.run(["git", "apply", str(plant.path)], cwd=tree, check=True)
-    found = [search(tree, seeds) for search in LAYERS.values()]
+    found = [search(tree, seeds) for search in layers.values()]
     shutil.rmtree(tree, ignore_errors=True)
     return found
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Hunt each planted bug of the consensus core by every layer.")
-    parser.add_argument("--only", help="the name of one patch, without .patch")
-    parser.add_argument("--seeds", type=int, default=2000, help="seeds of the swarm at most")
+    parser = argparse.ArgumentParser(description="Hunt each planted bug by every layer.")
+    parser.add_argument("--family", choices=FAMILIES, default="core")
+    parser.add_argument("--only", help="names of patches, without .patch, separated by commas")
+    parser.add_argument("--seeds", type=int, help="seeds of the swarm at most")
     options = parser.parse_args()
-    paths = sorted(path for kind in KINDS for path in (ROOT / "planted").glob(kind))
+    kinds, layers, usual = FAMILIES[options.family]
+    wanted = options.only.split(",") if options.only else None
+    paths = sorted(path for kind in kinds for path in (ROOT / "planted").glob(kind))
     missed = 0
-    print(f"| patch | {' | '.join(LAYERS)} |\n|---|{'---|' * len(LAYERS)}", flush=True)
+    print(f"| patch | {' | '.join(layers)} |\n|---|{'---|' * len(layers)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="hunt-") as folder:
         for path in paths:
-            if options.only not in (None, path.stem):
+            if wanted is not None and path.stem not in wanted:
                 continue
-            found = hunt(read_plant(path), Path(folder), options.seeds)
+            found = hunt(read_plant(path), Path(folder), options.seeds or usual, layers)
             missed += all(word == "-" for word in found)
             print(f"| {path.stem} | {' | '.join(found)} |", flush=True)
     return 1 if missed else 0
