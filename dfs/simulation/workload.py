@@ -68,6 +68,7 @@ class Workload:
         self.faults.heal()
         self._active = False
         await gatherResults(clients, consumeErrors=True)
+        await self.faults.operator.finish()
         reader = cluster.client()
         scrub = Scrub(self.promise, reader, self.faults.atlas)
         scrubbing = Deferred.fromCoroutine(scrub.run())

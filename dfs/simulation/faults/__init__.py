@@ -4,6 +4,7 @@
 - :mod:`~dfs.simulation.faults.ground`: what every kind needs: the cluster, the dice, the books;
 - :mod:`~dfs.simulation.faults.processes`: processes and clocks;
 - :mod:`~dfs.simulation.faults.links`: the network;
+- :mod:`~dfs.simulation.faults.operators`: what operators do;
 - :mod:`~dfs.simulation.faults.disks`: disks, rot among them, within :mod:`~dfs.simulation.faults.atlas`.
 
 Bounds, so that every fault can be recovered from: no disk is lost for good; of each chunk one server's copies rot

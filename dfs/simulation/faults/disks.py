@@ -55,7 +55,7 @@ def replace(ground: Ground, node: SimulatedNode) -> None:
     ground.broken.pop(node.name, None)
     node.host.disk.recover()
     node.crash()
-    node.start()
+    ground.start(node)
 
 
 def read_error(ground: Ground, atlas: Atlas) -> None:

@@ -6,17 +6,18 @@ from collections.abc import Callable, Container, Mapping
 from functools import partial
 
 from dfs.simulation.cluster import SimulatedCluster
-from dfs.simulation.faults import disks, links, processes
+from dfs.simulation.faults import disks, links, operators, processes
 from dfs.simulation.faults.atlas import Atlas
 from dfs.simulation.faults.disks import HUGE, put_back, replace
 from dfs.simulation.faults.ground import Ground
+from dfs.simulation.faults.operators import Operator
 
 Mix = Mapping[str, float]
 """How often (weights) which kind comes; those that are not named never do."""
 
 USUAL: Mix = {
     kind: weight
-    for table in (processes.KINDS, links.KINDS, disks.KINDS)
+    for table in (processes.KINDS, links.KINDS, disks.KINDS, operators.KINDS)
     for kind, (_, weight) in table.items()
 }
 """Every kind, as often as it usually comes."""
@@ -38,6 +39,7 @@ class Faults:
     ) -> None:
         self.ground = Ground(cluster)
         self.atlas = Atlas(cluster)
+        self.operator = Operator(self.ground)
         self._keep = keep
         self._pace = pace
         self._kinds: list[tuple[Callable[[], None], float]] = [
@@ -47,6 +49,8 @@ class Faults:
     def _kind(self, name: str) -> Callable[[], None]:
         if name in disks.KINDS:
             return partial(disks.KINDS[name][0], self.ground, self.atlas)
+        if name in operators.KINDS:
+            return partial(operators.KINDS[name][0], self.ground, self.operator)
         table = processes.KINDS if name in processes.KINDS else links.KINDS
         return partial(table[name][0], self.ground)
 

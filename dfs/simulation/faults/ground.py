@@ -80,8 +80,8 @@ class Ground:
         return do
 
     def start(self, node: SimulatedNode) -> None:
-        """Start it, unless its disk is broken: then that comes first."""
-        if node.name not in self.broken:
+        """Start it, unless its disk is broken: then that comes first; or it was taken out."""
+        if node.name not in self.broken and node.name in self.cluster.nodes:
             node.start()
 
     def any_node(self) -> SimulatedNode:
