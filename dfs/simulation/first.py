@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dfs.simulation.plan import Result
-from dfs.simulation.run import forget_logs, parse_seeds
+from dfs.simulation.run import parse_seeds, prepare
 from dfs.simulation.scenarios import ALL
 from dfs.simulation.stage import play
 from dfs.simulation.workload import run_seed
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=parse_seeds, default=range(100), help="7 or 0..20")
     parser.add_argument("--scenarios", action="store_true", help="the scripted stories instead of seeds")
     options = parser.parse_args(arguments)
-    forget_logs()
+    prepare()
     found = until_first(runs(options.seeds, options.scenarios))
     sys.stdout.write(json.dumps(found) + "\n")
     return 1 if found["violation"] else 0
