@@ -41,11 +41,14 @@ class LifeRecord:
 @frozen
 class RetiredRecord:
     """A replica that was struck off as surplus and that its node was, or will be, ordered to give up.  ``evidence`` is
-    the log index that struck it off.  No add of this ``number`` or a lower one is ever recorded again."""
+    the log index that struck it off.  No add of this ``number`` or a lower one is recorded while the record is there.
+    It outlives ``gone_ms`` (cluster time, 0 before), when the node reported that it had obeyed, for a page of an older
+    inventory may still be on its way."""
 
     generation: int
     number: int
     evidence: int
+    gone_ms: int = 0
 
 
 @frozen
@@ -76,7 +79,9 @@ class CareRecord:
 life_codec = Codec(
     LifeRecord, 1, ("wish", U8), ("until_ms", U64), ("returned_ms", U64), ("returns", U8), ("disturbed", U64)
 )
-retired_codec = Codec(RetiredRecord, 1, ("generation", U64), ("number", U64), ("evidence", U64))
+retired_codec = Codec(
+    RetiredRecord, 1, ("generation", U64), ("number", U64), ("evidence", U64), ("gone_ms", U64)
+)
 event_codec = Codec(
     EventRecord,
     1,

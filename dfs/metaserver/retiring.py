@@ -1,7 +1,8 @@
 """The rules of trims: a surplus replica is struck off the record first, by number, and only then ordered away.
 
-What is retired never returns to the record under its number: an inventory that was taken before the order was carried
-out would make metadata count on a replica that is about to go (S17).  A node that serves it again gives it a new one.
+What is retired does not return to the record under its number: an inventory that was taken before the order was carried
+out would make metadata count on a replica that is about to go, or is gone (S17).  A node that serves it again gives it
+a new number.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dfs.metaserver.records import ChunkRecord, Standing
 from dfs.metaserver.records_moving import RetiredRecord, Wish
 from dfs.metaserver.transaction import Transaction
 
+KEEP_MS = 3_600_000
+"""A report of what a node held before it gave a replica up has arrived by then, or never will."""
 SOUND = (Standing.ALIVE, Standing.MAINTENANCE)
 
 
@@ -61,13 +64,18 @@ def _recorded(state: Transaction, item: Retirement, chunk: ChunkRecord) -> dict[
 
 
 def trimmed(state: Transaction, command: TrimmedReplicas) -> Changed:
-    """The orders were carried out: nothing is left to be told there."""
-    count = 0
+    """The orders were carried out: nothing is left to be told there.  Said again after KEEP_MS, the record goes too."""
+    count, now = 0, state.head.time_ms
     for item in command.trimmed:
         retired = state.retired(item.node, item.file_id, item.index)
         if retired is None or retired.number != item.number:
             continue
-        state.put_retired(item.node, item.file_id, item.index, None)
+        if retired.gone_ms:
+            if now - retired.gone_ms >= KEEP_MS:
+                state.put_retired(item.node, item.file_id, item.index, None)
+                count += 1
+            continue
+        state.put_retired(item.node, item.file_id, item.index, evolve(retired, gone_ms=max(1, now)))
         count += 1
         chunk = state.chunk(item.file_id, item.index)
         if chunk is not None and item.node in chunk.tried and wanted(state, item.file_id):

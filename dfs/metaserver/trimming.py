@@ -30,6 +30,7 @@ from dfs.metaserver.mover import staying, surplus
 from dfs.metaserver.placement import NodeView
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.records_moving import RetiredRecord
+from dfs.metaserver.retiring import KEEP_MS
 from dfs.metaserver.scanning import Key
 from dfs.protocol.messages import DurableReplica
 from dfs.protocol.values import NodeNumber, NodeState
@@ -63,7 +64,7 @@ class Row:
 class Reply:
     request: Request
     rows: tuple[Row, ...]
-    orphans: tuple[Trimmed, ...]  # retired, of chunks that are gone
+    orphans: tuple[Trimmed, ...]  # retired, of chunks that are gone; and reported long ago
     after: bytes | None
 
 
@@ -73,10 +74,16 @@ def answer(store: IKeyValueStore, request: Request) -> Reply:
     page: list[tuple[int, Key, RetiredRecord]] = []
     if request.after is not None:
         page = queries.retired_page(store, request.after, PAGE)
-        keys += [key for _, key, _ in page]
+        keys += [key for _, key, record in page if not record.gone_ms]
     rows = tuple(_row(store, key) for key in dict.fromkeys(keys))
     living = {row.key for row in rows if row.copies is not None}
-    orphans = tuple(Trimmed(node, *key, record.number) for node, key, record in page if key not in living)
+    head = queries.head(store)
+    now_ms = head.time_ms if head is not None else 0
+    orphans = tuple(
+        Trimmed(node, *key, record.number)
+        for node, key, record in page
+        if (now_ms - record.gone_ms >= KEEP_MS if record.gone_ms else key not in living)
+    )
     after = queries.retired_place(page[-1][0], page[-1][1]) if len(page) == PAGE else None
     return Reply(request, rows, orphans, after)
 

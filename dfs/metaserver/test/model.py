@@ -30,11 +30,13 @@ What it found, and so why the rules are there:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from attrs import frozen
+
+from dfs.metaserver.test import exploring
+from dfs.metaserver.test.exploring import Explored
 
 NONE, OPEN, COMMITTED, ENDED, COLLECTED = range(5)
 NODES = (0, 1)
@@ -301,34 +303,6 @@ def steps(world: World, rules: Rules) -> Iterator[Step]:
     yield from _arrivals(world, rules)
 
 
-@frozen
-class Explored:
-    """``hole`` is "" when every reachable state keeps the promise; else ``road`` leads to it."""
-
-    states: int
-    hole: str
-    road: tuple[str, ...]
-
-
 def explore(start: World, rules: Rules = Rules()) -> Explored:
-    """Breadth first through every state; the shortest counterexample, if there is one."""
-    came_from: dict[World, tuple[World, str] | None] = {start: None}
-    queue = deque([start])
-    while queue:
-        world = queue.popleft()
-        for label, after in steps(world, rules):
-            if after in came_from:
-                continue
-            came_from[after] = (world, label)
-            if hole := broken(after):
-                return Explored(len(came_from), hole, _road(came_from, after))
-            queue.append(after)
-    return Explored(len(came_from), "", ())
-
-
-def _road(came_from: dict[World, tuple[World, str] | None], world: World) -> tuple[str, ...]:
-    road: list[str] = []
-    while (step := came_from[world]) is not None:
-        world, label = step
-        road.append(label)
-    return tuple(reversed(road))
+    """Through every state; the shortest counterexample, if there is one."""
+    return exploring.explore(start, lambda world: steps(world, rules), broken)

@@ -23,7 +23,7 @@ EXAMPLES: dict[str, tuple[Codec[Any], Any]] = {
     "garbage": (records.garbage_codec, records.GarbageRecord(1, 2, True)),
     "node": (records.node_codec, records.NodeRecord("aa", "", "", b"i" * 16, 1, 2, 3, 4, 5)),
     "life": (records_moving.life_codec, records_moving.LifeRecord(1, 2, 3, 4, 5)),
-    "retired": (records_moving.retired_codec, records_moving.RetiredRecord(1, 2, 3)),
+    "retired": (records_moving.retired_codec, records_moving.RetiredRecord(1, 2, 3, 4)),
     "event": (records_moving.event_codec, records_moving.EventRecord(1, 2, 3, NAME, 4, 5, "d")),
     "care": (records_moving.care_codec, records_moving.CareRecord(1, 2, 3, 1, 5)),
     "session": (records.session_codec, records.SessionRecord(1, 2, (3,))),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.metaserver.test.model import ENDING, RESTARTING, SCOPES, TAKING_STOCK, WRITING, Explored, Rules, World, explore
+from dfs.metaserver.test.exploring import Explored
+from dfs.metaserver.test.model import ENDING, RESTARTING, SCOPES, TAKING_STOCK, WRITING, Rules, World, explore
 
 
 class ModelTests(SynchronousTestCase):

@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from dfs.metaserver import commands, queries
 from dfs.metaserver import commands_moving as moving
 from dfs.metaserver.answers import Retired
+from dfs.metaserver.machine import MAX_STEP_MS
+from dfs.metaserver.retiring import KEEP_MS
 from dfs.metaserver.test.bench import Bench
 from dfs.protocol.messages import ChunkCommit, DurableReplica
 from dfs.protocol.values import FileId, Generation, NodeNumber
@@ -109,11 +111,27 @@ class RetiringTests(SynchronousTestCase):
         number = self.number(4)
         self.retire(self.retirement(4, (1, 2, 3)))
         self.assertEqual(self.bench.do(moving.TrimmedReplicas((moving.Trimmed(4, self.file_id, 0, 77),))).count, 0)
-        self.assertEqual(self.bench.do(moving.TrimmedReplicas((moving.Trimmed(4, self.file_id, 0, number),))).count, 1)
+        trimmed = moving.TrimmedReplicas((moving.Trimmed(4, self.file_id, 0, number),))
+        self.assertEqual([self.bench.do(trimmed).count for _ in range(2)], [1, 0])
         self.assertEqual(self.chunk.retired, ())
         record = queries.chunk(self.bench.machine.store, self.file_id, 0)
         assert record is not None
         self.assertEqual(record.tried, ())
+
+    def test_old_inventory_after_the_report(self) -> None:
+        """A page of an inventory that was taken before the order was carried out arrives after the report: it does not
+        bring the replica back, for as long as such a page may be on its way (S06, S17)."""
+        number = self.number(4)
+        trimmed = moving.TrimmedReplicas((moving.Trimmed(4, self.file_id, 0, number),))
+        self.retire(self.retirement(4, (1, 2, 3)))
+        self.bench.do(trimmed)
+        self.add(4, number)
+        self.assertEqual(self.chunk.nodes, (1, 2, 3))
+        for _ in range(KEEP_MS // MAX_STEP_MS + 1):
+            self.bench.time_ms += MAX_STEP_MS
+            self.bench.do(commands.AdvanceTime())
+        self.assertEqual([self.bench.do(trimmed).count for _ in range(2)], [1, 0])
+        self.assertEqual(queries.retired_page(self.bench.machine.store), [])
 
     def test_ended_file(self) -> None:
         """Of a file that has ended nothing is struck off; what was, is told with the rest of its garbage (S15)."""

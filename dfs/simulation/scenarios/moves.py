@@ -35,7 +35,7 @@ def is_exact(stage: Stage) -> bool:
     found = chunks(stage)
     if leader is None or not found or any(len(chunk.record.nodes) != chunk.wanted for chunk in found):
         return False
-    return not queries.retired_page(store_of(leader.program))
+    return all(record.gone_ms for _, _, record in queries.retired_page(store_of(leader.program)))
 
 
 def whole_without(stage: Stage, name: str) -> bool:
