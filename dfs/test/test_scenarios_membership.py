@@ -40,6 +40,11 @@ class MembershipScenarios(ScenarioCase):
         fail (S32, R35, R54, R56)."""
         self.play("S32", "a lost member is replaced")
 
+    def test_a_members_tables_are_lost(self) -> None:
+        """A member loses its tables, not its log, after the log was compacted: it starts, votes and stores meanwhile,
+        and gets its tables back by a snapshot from the leader (S32, R39)."""
+        self.play("S32", "a member's tables are lost")
+
     def test_a_member_is_removed_behind_its_back(self) -> None:
         """A member is cut off while it is removed, and comes back: it disturbs nobody, hears of it, and ends; started
         again it says so at once (S35, R57)."""

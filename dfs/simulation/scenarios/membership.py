@@ -12,7 +12,7 @@ from dfs.client.errors import BadRequest
 from dfs.metaserver.config import MetaConfig
 from dfs.protocol.messages import Members
 from dfs.simulation.cluster import DATA, PORT, ClusterSettings
-from dfs.simulation.inspection import chunk_server_states, core_of, leads, raft_term
+from dfs.simulation.inspection import chunk_server_states, core_of, head_of, leads, raft_term
 from dfs.simulation.nodes import SimulatedNode
 from dfs.simulation.stage import Scenario, Stage, check, refused
 
@@ -138,6 +138,30 @@ async def dead_member_is_replaced(stage: Stage) -> None:
     await writers.stop()
 
 
+async def tables_are_lost(stage: Stage) -> None:
+    """A member loses its tables, not its log, after the log was compacted: it starts, votes and stores meanwhile, and
+    gets its tables back by a snapshot from the leader."""
+    for number in range(8):
+        await stage.put(f"f{number}", 1000)
+        await stage.sleep(0.5)
+    (victim, other) = await stage.followers()
+    core = core_of(victim.program)
+    check(core is not None and core.state.log.boundary.index > 1, "the log still reaches back to its beginning")
+    victim.crash()
+    victim.host.disk.remove_tree(f"{DATA}/tables")
+    other.kill()
+    victim.start()
+    await stage.put("with its vote", 1000)
+    await stage.until(lambda: head_index(victim) > 0, 20.0, "the tables are there again")
+    other.start()
+
+
+def head_index(node: SimulatedNode) -> int:
+    """The last entry in a member's tables."""
+    head = head_of(node.program) if node.up else None
+    return head.index if head is not None else 0
+
+
 async def restart_of_one_that_joined(stage: Stage) -> None:
     """A member that joined restarts with --join still on its command line, alone and then with the others: it is the
     member that it was, and founds nothing; one that was never let in founds nothing either."""
@@ -257,6 +281,7 @@ SCENARIOS = (
     Scenario("S28", "one key, two clusters", one_key_two_clusters, ClusterSettings(chunk_servers=3)),
     Scenario("S28", "a restart with --join", restart_of_one_that_joined),
     Scenario("S32", "a lost member is replaced", dead_member_is_replaced, SMALL_LOG),
+    Scenario("S32", "a member's tables are lost", tables_are_lost, SMALL_LOG),
     Scenario("S35", "a member is removed behind its back", removed_behind_its_back),
     Scenario("S35", "a removal that would stop the cluster", quorum_is_kept),
 )
