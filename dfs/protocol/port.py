@@ -104,27 +104,22 @@ class Port:
         return self._written - self.unsent
 
     def write(self, data: bytes) -> None:
-        """Queue bytes; dropped once the connection is closing.  A peer that lets too much pile up is cut off."""
-        if self.closing:
-            return
-        self.last_sent = self.reactor.seconds()
-        self._written += len(data)
-        self._transport.write(data)
-        if self.unsent > MAX_UNSENT:
-            self.abort()
+        """Send bytes; dropped once the connection is closing.  A peer that lets too much pile up is cut off."""
+        self.write_pieces([data])
 
     def write_pieces(self, pieces: list[bytes | memoryview]) -> None:
         """As :meth:`write`, of bytes in pieces.  What the kernel has room for goes at once and uncopied, without a
         turn of the reactor; only the rest is joined and queued."""
         if self.closing:
             return
+        self.last_sent = self.reactor.seconds()
+        length = sum(map(len, pieces))
+        self._written += length
         sent = self._send_now(pieces)
-        self._written += sent
-        if sent:
-            self.last_sent = self.reactor.seconds()
-            pieces = rest_of(pieces, sent)
-        if pieces:
-            self.write(b"".join(pieces))
+        if sent < length:
+            self._transport.write(b"".join(rest_of(pieces, sent) if sent else pieces))
+            if self.unsent > MAX_UNSENT:
+                self.abort()
 
     def _send_now(self, pieces: list[bytes | memoryview]) -> int:
         """How many bytes the kernel took.  None unless the transport is a plain TCP connection with nothing queued; an
