@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.founding import Founding
 from dfs.chunkserver.jobs import Jobs
+from dfs.chunkserver.listing import Listing
 from dfs.chunkserver.scrubbing import Scrubber
 from dfs.chunkserver.store import ChunkStore
 from dfs.protocol.errors import Advice, DeadlinePassed, DFSError, Disconnected, NotLeader, UnknownRequest
@@ -32,8 +33,6 @@ from dfs.protocol.messages import (
     Heartbeat,
     HeartbeatAnswer,
     HeldReplica,
-    Inventory,
-    InventoryTaken,
     Register,
     Registered,
     ReportHealth,
@@ -42,9 +41,6 @@ from dfs.protocol.values import NodeNumber
 from dfs.runtime.interfaces import Runtime
 
 _log = Logger()
-
-PAGE = 1000
-"""Replicas in one page of an inventory."""
 
 RESULTS = 256
 """Job results in one beat."""
@@ -291,7 +287,10 @@ class Reporter:
         """Send an inventory beside the beats, which go on meanwhile; one at a time."""
         if not self._listing:
             self._listing = True
-            inventory = Deferred.fromCoroutine(self._send_inventory(connection))
+            standing = self._standing
+            incarnation = standing.who.incarnation
+            listing = Listing(connection, standing.store, standing.number, incarnation, lambda: not self._stopped)
+            inventory = Deferred.fromCoroutine(listing.send())
             self._inventory = inventory.addErrback(self._inventory_failed).addCallback(self._inventory_ended)
 
     def _inventory_failed(self, failure: Failure) -> None:
@@ -304,18 +303,3 @@ class Reporter:
 
     def _inventory_ended(self, _: None) -> None:
         self._listing = False
-
-    async def _send_inventory(self, connection: IConnection) -> None:
-        """All pages; each is as of the number when it was made (S06)."""
-        store = self._standing.store
-        after = b"\0" * 12
-        first = True
-        while not self._stopped and (first or after != b"\xff" * 12):
-            replicas, upto = store.index.page(b"" if first else after, PAGE)
-            page = Inventory(
-                self._standing.number, self._standing.who.incarnation, store.number, after, upto, tuple(replicas)
-            )
-            taken = await connection.call(page, CALL_TIMEOUT)
-            if isinstance(taken, InventoryTaken) and taken.unknown:
-                _log.info("metadata has no record of {count} replicas here: they are kept", count=taken.unknown)
-            after, first = upto, False

@@ -4,6 +4,9 @@ A dict of objects would take 500 bytes a replica; 2.6 million replicas (10 TiB i
 4 MiB chunks) fit in 170 MB here.  Records are kept in key order in blocks of at
 most 512, so that an inventory page is a slice and an insert moves at most 32 KiB.
 
+Each block keeps the sum of its replicas' hashes (dfs.protocol.digests), so the digests that an inventory begins with
+cost no look at the replicas.
+
 Record: file id u64, index u32, generation u64 (the key), length u32, number u64, SHA-256.
 Pure; used on the reactor thread only.
 """
@@ -14,7 +17,8 @@ import struct
 from bisect import bisect_right
 from itertools import takewhile
 
-from dfs.protocol.messages import HeldReplica
+from dfs.protocol.digests import digest_of, replica_hash
+from dfs.protocol.messages import HeldReplica, RangeDigest
 from dfs.protocol.values import ChunkRef, FileId, Generation
 
 RECORD = struct.Struct(">QIQIQ32s")
@@ -22,6 +26,7 @@ KEY = struct.Struct(">QIQ")
 POSITION = struct.Struct(">QI")  # of a page: file id, index
 WIDTH = RECORD.size
 BLOCK_RECORDS = 512
+LAST = b"\xff" * POSITION.size  # above every position
 
 
 class ReplicaIndex:
@@ -30,6 +35,7 @@ class ReplicaIndex:
     def __init__(self) -> None:
         self._blocks: list[bytearray] = [bytearray()]
         self._firsts: list[bytes] = [b""]  # the lowest key that belongs to each block
+        self._sums: list[int] = [0]  # of each block
         self._count = 0
         self.bytes = 0
         """Length of all held chunks together."""
@@ -59,12 +65,15 @@ class ReplicaIndex:
         block = self._blocks[position]
         at = _search(block, key)
         if block[at : at + KEY.size] == key:
-            self.bytes -= _held(block, at).length
+            former = _held(block, at)
+            self.bytes -= former.length
+            self._sums[position] -= _hash(former)
             block[at : at + WIDTH] = record
         else:
             block[at:at] = record
             self._count += 1
         self.bytes += held.length
+        self._sums[position] += _hash(held)
         if len(block) > BLOCK_RECORDS * WIDTH:
             self._split(position)
 
@@ -76,24 +85,56 @@ class ReplicaIndex:
         at = _search(block, key)
         if block[at : at + KEY.size] != key:
             return False
-        self.bytes -= _held(block, at).length
+        former = _held(block, at)
+        self.bytes -= former.length
+        self._sums[position] -= _hash(former)
         del block[at : at + WIDTH]
         self._count -= 1
         if not block and len(self._blocks) > 1:
-            del self._blocks[position], self._firsts[position]
+            del self._blocks[position], self._firsts[position], self._sums[position]
             self._firsts[0] = b""
         return True
 
-    def page(self, after: bytes, limit: int) -> tuple[list[HeldReplica], bytes]:
-        """Replicas above position ``after`` (12 bytes; b"" is the start), and the last position covered:
-        12 x ff at the end.  All generations of one chunk are on one page, so a page may pass ``limit`` by a few."""
+    def page(self, after: bytes, limit: int, upto: bytes = LAST) -> tuple[list[HeldReplica], bytes]:
+        """Replicas above position ``after`` (12 bytes; b"" is the start) up to and including ``upto``, and the last
+        position covered: ``upto`` at the end.  All generations of one chunk are on one page, so a page may pass
+        ``limit`` by a few."""
         low = after + b"\xff" * 8 if after else b""
         replicas: list[HeldReplica] = []
         for held in self._from(low):
+            if _position(held) > upto:
+                break
             if len(replicas) >= limit and _position(held) != _position(replicas[-1]):
                 return replicas, _position(replicas[-1])
             replicas.append(held)
-        return replicas, b"\xff" * POSITION.size
+        return replicas, upto
+
+    def ranges(self, after: bytes, limit: int, size: int) -> list[RangeDigest]:
+        """Digests of at most ``limit`` ranges that follow one another above position ``after`` (b"" is the start), of
+        ``size`` replicas or a block more each; all generations of a chunk are in one.  The last of all ends at
+        12 x ff."""
+        low = after + b"\xff" * 8 if after else b""
+        position = self._block_of(low)
+        at = _search(self._blocks[position], low)
+        found: list[RangeDigest] = []
+        count = total = 0
+        while position < len(self._blocks):
+            block = self._blocks[position]
+            count += (len(block) - at) // WIDTH
+            total += self._sums[position] if at == 0 else _sum(block, at)
+            position, at = position + 1, 0
+            last = bytes(block[-WIDTH:][: POSITION.size])
+            if count >= size and position < len(self._blocks) and last != self._first(position):
+                found.append(RangeDigest(last, count, digest_of(total)))
+                count = total = 0
+                if len(found) == limit:
+                    return found
+        found.append(RangeDigest(LAST, count, digest_of(total)))
+        return found
+
+    def _first(self, position: int) -> bytes:
+        """The lowest position in a block."""
+        return bytes(self._blocks[position][: POSITION.size])
 
     def _from(self, low: bytes) -> _Scan:
         return _Scan(self._blocks, self._block_of(low), low)
@@ -108,6 +149,9 @@ class ReplicaIndex:
         del block[middle:]
         self._blocks.insert(position + 1, upper)
         self._firsts.insert(position + 1, bytes(upper[: KEY.size]))
+        moved = _sum(upper, 0)
+        self._sums[position] -= moved
+        self._sums.insert(position + 1, moved)
 
 
 class _Scan:
@@ -144,6 +188,15 @@ def _search(block: bytearray, key: bytes) -> int:
 def _held(block: bytearray, at: int) -> HeldReplica:
     file_id, index, generation, length, number, sha256 = RECORD.unpack_from(block, at)
     return HeldReplica(FileId(file_id), index, Generation(generation), length, sha256, number)
+
+
+def _hash(held: HeldReplica) -> int:
+    return replica_hash(held.file_id, held.index, held.number)
+
+
+def _sum(block: bytearray, at: int) -> int:
+    """Of the records from offset ``at`` on."""
+    return sum(_hash(_held(block, place)) for place in range(at, len(block), WIDTH))
 
 
 def _key(held: HeldReplica) -> bytes:

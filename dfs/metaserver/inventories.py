@@ -14,7 +14,8 @@ from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries, tables
 from dfs.metaserver.commands import Lost
 from dfs.metaserver.records import replica_codec
-from dfs.protocol.messages import ChunkCommit, DurableReplica, HeldReplica, Inventory
+from dfs.protocol.digests import digest_of, replica_hash
+from dfs.protocol.messages import ChunkCommit, DurableReplica, HeldReplica, Inventory, RangeDigest
 from dfs.protocol.values import HISTORY_SHIFT, Generation, NodeNumber
 
 MAX_COMPARED = 1000  # records looked at by one call
@@ -59,6 +60,18 @@ def compare(store: IKeyValueStore, inventory: Inventory, after: bytes | None = N
     found, unknown = _found(store, inventory.node, recorded, held, issued)
     future = sum(_is_of_the_future(issued, each.generation) for replicas in held.values() for each in replicas)
     return Differences(missing, found, unknown, future, None if end == inventory.upto else end)
+
+
+def is_recorded(store: IKeyValueStore, node: int, after: bytes, told: RangeDigest) -> bool:
+    """Whether what a node tells of a range is exactly what is recorded: the same replicas under the same numbers.
+    Looks at no more records than the node has replicas there, and one."""
+    prefix = tables.replicas_of(node)
+    start = prefix + after + b"\x00" if any(after) else prefix
+    pairs = store.scan(start, prefix + told.upto + b"\x00", told.count + 1)
+    if len(pairs) != told.count:
+        return False
+    total = sum(replica_hash(*tables.place_of(key), replica_codec.decode(value).number) for key, value in pairs)
+    return digest_of(total) == told.digest
 
 
 def _is_of_the_future(issued: Generation, generation: Generation) -> bool:

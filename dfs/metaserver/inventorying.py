@@ -3,6 +3,9 @@
 Each node is asked once in each leadership when its process is new to this leader, and again now and then.  What is
 missing is struck off only under the very number that was recorded; what is held and unknown is counted and left alone.
 
+A node sends digests of ranges first, and lists only those that differ from the record: equal ones need no word.  An
+inventory is whole when equal ranges and pages together cover everything, from the first place to the last.
+
 No order to delete goes to a node before this leader has seen its whole inventory, and none to any node once one of them
 holds what this history never issued: then metadata was put back to an older state, and its file ids may mean the bytes
 of files that it has forgotten (S16).
@@ -12,14 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import define, field
 from twisted.logger import Logger
 
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import MAX_COMMITS, AddReplicas, RemoveReplicas
-from dfs.metaserver.inventories import compare
+from dfs.metaserver.inventories import compare, is_recorded
 from dfs.metaserver.tables import LAST_PLACE
-from dfs.protocol.messages import Inventory, InventoryTaken
+from dfs.protocol.messages import CompareInventory, Inventory, InventoryDiffers, InventoryTaken
 
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
@@ -29,14 +32,30 @@ _log = Logger()
 AT_ONCE = 4  # nodes that send one at a time
 GIVE_UP = 120.0  # seconds without a page: its turn is over
 EVERY = 6 * 3600.0  # seconds between two of one node
+MAX_RANGE = 8192  # replicas in a range that is compared; a longer one is listed
+FIRST_PLACE = bytes(12)  # where every inventory begins
 
 
 @define
 class _Turn:
-    """``unknown`` counts what the pages of this inventory held and metadata does not know."""
+    """``unknown`` counts what the pages of this inventory held and metadata does not know.  Everything up to
+    ``covered`` is compared, and so are the ``spans`` above it, end by beginning."""
 
     heard: float
     unknown: int = 0
+    covered: bytes = FIRST_PLACE
+    spans: dict[bytes, bytes] = field(factory=dict)
+
+    def begin(self) -> None:
+        """The node begins anew."""
+        self.unknown, self.covered = 0, FIRST_PLACE
+        self.spans.clear()
+
+    def cover(self, after: bytes, upto: bytes) -> None:
+        """This range is compared."""
+        self.spans[after] = upto
+        while self.covered in self.spans:
+            self.covered = self.spans.pop(self.covered)
 
 
 FUTURE_ALARM = "replicas from the future"
@@ -75,6 +94,31 @@ class Inventorying:
         self._due[node] = now + EVERY
         return True
 
+    async def compared(self, request: CompareInventory) -> InventoryDiffers:
+        """Which ranges the node has to list, a range a turn of the tables' lane.  Raises DFSError."""
+        turn, after = self._turn(request.node), request.after
+        differing: list[int] = []
+        equal: list[tuple[bytes, bytes]] = []
+        if after == FIRST_PLACE:
+            turn.begin()
+        for at, told in enumerate(request.ranges):
+            fits = after < told.upto and told.count <= MAX_RANGE
+            if fits and await self._seams.reader.look(is_recorded, request.node, after, told):
+                equal.append((after, told.upto))
+            else:
+                differing.append(at)
+            self._term.check()
+            after = told.upto
+        for span in equal:
+            turn.cover(*span)
+        self._end_if_whole(request.node, turn)
+        return InventoryDiffers(tuple(differing))
+
+    def _turn(self, node: int) -> _Turn:
+        turn = self._turns.setdefault(node, _Turn(0.0))
+        turn.heard = self._seams.seconds()
+        return turn
+
     async def taken(self, page: Inventory) -> InventoryTaken:
         """Compare a page, a bounded part of it at a time, and propose the differences.  Raises DFSError."""
         missing = added = unknown = 0
@@ -94,8 +138,6 @@ class Inventorying:
             if after is None:
                 break
         self._note(page, unknown)
-        if page.upto == LAST_PLACE:
-            self._seen.add(page.node)
         return InventoryTaken(unknown, missing, added)
 
     async def _propose(self, command: RemoveReplicas | AddReplicas) -> Changed:
@@ -119,14 +161,20 @@ class Inventorying:
         self._seams.alarms.set(FUTURE_ALARM, sentence)
 
     def _note(self, page: Inventory, unknown: int) -> None:
-        turn = self._turns.setdefault(page.node, _Turn(0.0))
-        turn.heard = self._seams.seconds()
+        turn = self._turn(page.node)
+        if page.after == FIRST_PLACE and turn.covered == FIRST_PLACE:
+            turn.unknown = 0
         turn.unknown += unknown
-        if page.upto != LAST_PLACE:
+        turn.cover(page.after, page.upto)
+        self._end_if_whole(page.node, turn)
+
+    def _end_if_whole(self, node: int, turn: _Turn) -> None:
+        if turn.covered != LAST_PLACE or self._turns.get(node) is not turn:
             return
-        del self._turns[page.node]
-        name = self._name(page.node)
-        key = f"unknown replicas {page.node}"
+        del self._turns[node]
+        self._seen.add(node)
+        name = self._name(node)
+        key = f"unknown replicas {node}"
         if turn.unknown:
             self._seams.alarms.set(
                 key, f"{name} holds {turn.unknown} replicas that metadata has no record of; they are kept"

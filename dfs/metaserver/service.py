@@ -30,7 +30,15 @@ from dfs.metaserver.uploading import Uploading
 from dfs.protocol import messages as m
 from dfs.protocol.errors import BadRequest, Forbidden, Unavailable, UnknownRequest
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IOutgoingStream, IService
-from dfs.protocol.messages import CommitOutcomes, Done, HeartbeatAnswer, InventoryTaken, QuarantineJudged, Registered
+from dfs.protocol.messages import (
+    CommitOutcomes,
+    Done,
+    HeartbeatAnswer,
+    InventoryDiffers,
+    InventoryTaken,
+    QuarantineJudged,
+    Registered,
+)
 from dfs.raft.errors import RaftError
 from dfs.raft.interfaces import IRaft
 
@@ -80,6 +88,7 @@ class MetaService:
             m.Register: self._register,
             m.Heartbeat: self._heartbeat,
             m.Inventory: self._inventory,
+            m.CompareInventory: self._compare_inventory,
             m.CommitChunks: self._commit_chunks,
             m.AddReplicas: self._add_replicas,
             m.GetCheckpoints: lambda _, request: self._status.checkpoints(),
@@ -146,6 +155,14 @@ class MetaService:
     async def _health(self, connection: IConnection, report: m.ReportHealth) -> Done:
         check_speaker(self.seams, connection.peer, report.node, report.incarnation)
         return self._damages.health(self.term, report)
+
+    async def _compare_inventory(self, connection: IConnection, request: m.CompareInventory) -> InventoryDiffers:
+        term = self.leading()
+        entry = self.seams.roster.entry(request.node)
+        if entry is None or not entry.record.incarnation == request.incarnation == connection.peer.incarnation:
+            raise Forbidden(f"{connection.peer.name} speaks for another node's folder")
+        term.liveness.spoke(request.node, self.seams.seconds())
+        return await term.inventorying.compared(request)
 
     async def _commit_chunks(self, _: IConnection, request: m.CommitChunks) -> CommitOutcomes:
         self.leading()

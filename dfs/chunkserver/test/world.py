@@ -69,6 +69,8 @@ class FakeMeta:
                 return succeed(m.Registered(number, 1000, NOW_MS, self.inventory))
             case m.Heartbeat():
                 return succeed(self._beat(request))
+            case m.CompareInventory():
+                return succeed(m.InventoryDiffers(tuple(range(len(request.ranges)))))
             case m.Inventory():
                 self.held.setdefault(request.node, []).extend(request.replicas)
                 return succeed(m.InventoryTaken(0, 0, 0))
