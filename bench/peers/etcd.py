@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.metadata import percentile
 from bench.peers.install import load_grpc, program
-from bench.peers.processes import Processes, free_ports, listens, wait
+from bench.peers.processes import Processes, free_ports, listens, pause, wait
 
 PUT, RANGE = "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range"
 VALUE = b"v" * 100
@@ -154,5 +154,5 @@ def fail_over(etcd: Etcd, rounds: int) -> dict[str, Any]:
         times.append(time.perf_counter() - killed)
         etcd.start(leader)
         wait(lambda leader=leader: listens(etcd.clients[leader]), "the member of etcd")  # type: ignore[misc]
-        time.sleep(1.0)
+        pause(1.0)
     return {"median_s": median(times), "worst_s": max(times), "all_s": times}

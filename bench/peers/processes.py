@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -16,6 +17,11 @@ from bench.local import process_cpu, resident_bytes
 
 STARTING = 60.0
 STOPPING = 10.0
+
+
+def pause(seconds: float) -> None:
+    """Between two looks at a program that tells nobody when it is ready."""
+    threading.Event().wait(seconds)
 
 
 def free_ports(count: int) -> list[int]:
@@ -42,7 +48,7 @@ def wait(ready: Callable[[], bool], what: str) -> None:
     while not ready():
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not come up within {STARTING:.0f} s")
-        time.sleep(0.05)
+        pause(0.05)
 
 
 class Processes:

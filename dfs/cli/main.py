@@ -6,12 +6,13 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from dfs.cli import files, status
 from dfs.cli.cluster.changing import ACTIONS
 from dfs.cli.errors import UsageError
+from dfs.cli.explain import explain
 from dfs.cli.finding import meta_addresses, settings_of
 from dfs.cli.fsck import fsck
 from dfs.cli.init import init
@@ -20,10 +21,19 @@ from dfs.cli.options import parse
 from dfs.cli.output import Bar, print_json
 from dfs.cli.running import exit_code_of, run_command
 from dfs.cli.whatif import whatif
-from dfs.client.api import ClientOptions, connect
+from dfs.client.api import Client, ClientOptions, connect
 from dfs.runtime.options import META, PATIENCE
 from dfs.runtime.real import real_runtime
 from dfs.runtime.settings import Settings
+
+COMMANDS: dict[str, Callable[[Client, argparse.Namespace], Awaitable[int]]] = {
+    "list": files.list_files,
+    "delete": files.delete,
+    "stat": files.stat,
+    "fsck": fsck,
+    "explain": explain,
+}
+"""The commands that need nothing but a client."""
 
 
 def say(text: str) -> None:
@@ -59,9 +69,8 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
             return await whatif(client, options, settings)
         if options.command == "meta":
             return await meta(client, options)
-        command = {"list": files.list_files, "delete": files.delete, "stat": files.stat, "fsck": fsck}[options.command]
-        code: int = await command(client, options)
-        return code
+        command = COMMANDS[options.command]
+        return await command(client, options)
 
 
 async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar: Bar) -> int:

@@ -48,6 +48,8 @@ from dfs.protocol.leader import LeaderCaller
 from dfs.protocol.messages import (
     ChunkInfo,
     DeleteFile,
+    Explain,
+    Explanation,
     FileInfo,
     FilePage,
     GetFile,
@@ -249,6 +251,10 @@ class Client:
             if not token:
                 return
 
+
+    async def explain(self, file_id: int, index: int) -> Explanation:
+        """Why a chunk lies where it lies, and what the mover is at with it.  Raises FileNotFound."""
+        return await self._context.ask(Explain(FileId(file_id), index), Explanation)
 
     async def status(self) -> Status:
         """What the metadata node that answers knows of the cluster."""

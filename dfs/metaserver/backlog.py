@@ -65,6 +65,9 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._entries
+
     def put(self, key: Key, chunk: ChunkCopies, live: int, urgency: int) -> bool:
         """Let the chunk, which is not here, wait.  False where for want of room it, or another one, does not."""
         has_room = len(self._entries) < self._most

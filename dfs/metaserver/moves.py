@@ -12,6 +12,8 @@ from dfs.metaserver.backlog import Tally
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.scanning import Key
 
+ASIDE_SECONDS = 60.0  # what was set aside is looked at again after that without any event
+
 
 @frozen
 class Copy:

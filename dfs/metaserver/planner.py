@@ -36,11 +36,12 @@ from dfs.metaserver.balancing import Balance
 from dfs.metaserver.deciding import Chooser
 from dfs.metaserver.draining import Drains
 from dfs.metaserver.mover import LEAVING, Need, counting, may_have_surplus, need, staying, surplus
-from dfs.metaserver.moves import Aside, Copy, Debt, Flight, Sweep, Waiting, debt_of
+from dfs.metaserver.moves import ASIDE_SECONDS, Aside, Copy, Debt, Flight, Sweep, Waiting, debt_of
 from dfs.metaserver.pacing import Pace
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.scanning import PAGE, SHORT_SCAN, SWEEP, Key, Reply, Request
 from dfs.metaserver.streams import Streams
+from dfs.metaserver.whereabouts import Whereabouts, of_entry, of_queue
 from dfs.protocol.values import MAX_CHUNK_SIZE, NodeState
 
 MAX_BACKLOG = 100_000
@@ -51,7 +52,6 @@ SLOWEST = 1 << 20
 BACK_OFF = (1.0, 60.0)  # the first one, doubled by each failure, and the longest
 MAX_CANDIDATES = 1_000  # chunks looked at by one call of plan
 MAX_COMPARED = 20_000  # nodes compared by one call of plan: about 10 ms
-ASIDE_SECONDS = 60.0  # what was set aside is looked at again after that without any event
 ROOM = MAX_CHUNK_SIZE + placement.RESERVE  # free bytes with which any chunk fits
 
 
@@ -391,7 +391,9 @@ class Planner:
         tallies = (self._backlog.tally, flying, self._aside.tally)
         return debt_of(tallies, len(self._aside.entries), bool(self._scans or self._looks))
 
-    def reason(self, file_id: int, index: int) -> str | None:
-        """Why a chunk is set aside; None where it is not."""
-        entry = self._aside.entries.get((file_id, index))
-        return entry[0] if entry is not None else None
+    def whereabouts(self, key: Key, now: float) -> Whereabouts:
+        """What is done about a chunk."""
+        flight = self._flights.get(self._flying.get(key, 0))
+        if flight is not None or key in self._waiting.times or key in self._aside.entries:
+            return of_entry(key, now, flight, self._waiting, self._failures.get(key, 0), self._aside)
+        return of_queue(key in self._backlog, key in self._looks, bool(self._scans))

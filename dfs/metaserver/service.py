@@ -15,6 +15,7 @@ from zope.interface import implementer
 from dfs.metaserver import commands
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.damages import Damages, check_speaker
+from dfs.metaserver.explaining import Explaining
 from dfs.metaserver.files_reading import FilesReading
 from dfs.metaserver.heartbeats import Heartbeats, check_identity
 from dfs.metaserver.leading import LeaderTerm
@@ -58,6 +59,7 @@ class MetaService:
         self._registration: Registration | None = None
         self._heartbeats: Heartbeats | None = None
         uploading = Uploading(seams, self.leading)
+        explaining = Explaining(seams, self.leading)
         reading = FilesReading(seams, self.leading)
         membership = Membership(seams, raft)
         operating = Operating(seams, self.leading)
@@ -76,6 +78,7 @@ class MetaService:
             m.ListChunks: lambda _, request: reading.list_chunks(request),
             m.ListFiles: lambda _, request: reading.list_files(request),
             m.Survey: lambda _, request: reading.survey(request),
+            m.Explain: lambda _, request: explaining.explain(request),
             m.ReportCorrupt: lambda _, request: reading.report_corrupt(request),
             m.GetStatus: lambda _, request: status.status(),
             m.GetMembers: lambda _, request: membership.members(request),

@@ -22,6 +22,7 @@ MAX_RANGES = 1024  # digests of ranges in a comparison of inventories
 MAX_CHUNK_SERVERS = 4096
 MAX_META_MEMBERS = 64
 MAX_ALARMS = 256
+MAX_VERDICTS = 256  # nodes that an explanation tells of
 MAX_CHECKPOINTS = 64
 
 MAX_BODY = 1 << 20  # body of any frame but BLOCK

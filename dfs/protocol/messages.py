@@ -34,6 +34,7 @@ from dfs.protocol.messages_chunks import (
     Verified,
     VerifyChunk,
 )
+from dfs.protocol.messages_explaining import Explain, Explanation, Healing, Verdict
 from dfs.protocol.messages_health import (
     CompareInventory,
     DamageKind,
@@ -110,6 +111,10 @@ from dfs.protocol.messages_moving import (
 from dfs.protocol.removal import Removal, RemovalKind, Survivor
 
 __all__ = [
+    "Verdict",
+    "Healing",
+    "Explanation",
+    "Explain",
     "AbortUpload",
     "AddReplicas",
     "AllocateChunks",

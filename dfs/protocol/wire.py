@@ -16,6 +16,7 @@ from attrs import frozen
 
 from dfs.protocol import messages as m
 from dfs.protocol import wire_chunks as c
+from dfs.protocol import wire_explaining as x
 from dfs.protocol import wire_health as h
 from dfs.protocol import wire_members as n
 from dfs.protocol import wire_metadata as w
@@ -69,6 +70,7 @@ TABLE: dict[int, Entry] = {
     0x12: Entry(v.REBALANCE, ANYONE, CONTROL, (m.Rebalanced,)),
     0x13: Entry(v.LIST_EVENTS, ANYONE, CONTROL, (m.EventPage,)),
     0x18: Entry(w.SURVEY, ANYONE, CONTROL, (m.SurveyPage,)),
+    0x19: Entry(x.EXPLAIN, ANYONE, CONTROL, (m.Explanation,)),
     0x20: Entry(c.REGISTER, CHUNK_SERVERS, CONTROL, (m.Registered,)),
     0x22: Entry(c.INVENTORY, CHUNK_SERVERS, CONTROL, (m.InventoryTaken,)),
     0x23: Entry(c.COMMIT_CHUNKS, CHUNK_SERVERS, CONTROL, (m.CommitOutcomes,)),
@@ -98,6 +100,7 @@ TABLE: dict[int, Entry] = {
     0x92: Entry(v.REBALANCED),
     0x93: Entry(v.EVENT_PAGE),
     0x98: Entry(w.SURVEY_PAGE),
+    0x99: Entry(x.EXPLANATION),
     0xA0: Entry(c.REGISTERED),
     0xA2: Entry(c.INVENTORY_TAKEN),
     0xA3: Entry(c.COMMIT_OUTCOMES),

@@ -8,12 +8,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.metaserver import commands, placement, scanning
-from dfs.metaserver.moves import Copy
+from dfs.metaserver.moves import ASIDE_SECONDS, Copy
 from dfs.metaserver.placement import NodeView
-from dfs.metaserver.planner import ASIDE_SECONDS, JOB_SECONDS, MAX_COMPARED, Planner
+from dfs.metaserver.planner import JOB_SECONDS, MAX_COMPARED, Planner
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.test.bench import Bench, sha
-from dfs.protocol.messages import ChunkCommit, DurableReplica
+from dfs.protocol.messages import ChunkCommit, DurableReplica, Healing
 from dfs.protocol.values import FileId, Generation, NodeNumber, NodeState
 
 GIB = 1 << 30
@@ -136,7 +136,9 @@ class PlannerTests(SynchronousTestCase):
         self.assertEqual(healed, 3)
         debt = self.planner.debt()
         self.assertEqual((debt.chunks, debt.aside), (3, 3))
-        self.assertIn("room", self.planner.reason(1 << 48 | 1, 0) or "")
+        found = self.planner.whereabouts((1 << 48 | 1, 0), 1.0)
+        self.assertEqual((found.healing, found.seconds), (Healing.ASIDE, ASIDE_SECONDS - 1.0))
+        self.assertIn("room", str(found.words))
         self.planner.node(view(6))
         self.assertEqual(self.heal(), 3)
         self.assertEqual(self.planner.debt().chunks, 0)
@@ -213,9 +215,29 @@ class PlannerTests(SynchronousTestCase):
         self.bench.store_file("a", 1, (1, 2, 3))
         self.begin(*(view(n, NodeState.DEAD) for n in (1, 2, 3)), view(4), view(5))
         self.assertEqual(self.turn(), [])
-        self.assertEqual((self.planner.debt().lost, self.planner.reason(1 << 48 | 1, 0)), (1, "no live replica"))
+        self.assertEqual(self.planner.debt().lost, 1)
+        self.assertEqual(self.planner.whereabouts((1 << 48 | 1, 0), 0.0).words, ("no live replica",))
         self.planner.node(view(2))
         self.assertEqual(self.heal(), 2)
+
+    def test_whereabouts(self) -> None:
+        """At each moment it can be told what is done about a chunk, from whom to whom, and when the next step is."""
+        self.bench.store_file("a", 1, (1, 2, 3))
+        key = (1 << 48 | 1, 0)
+        self.begin(view(1, NodeState.DEAD), *(view(n) for n in (2, 3, 4)))
+        self.assertEqual(self.planner.whereabouts(key, 0.0).words, ("scans are running: it may be found yet",))
+        (copy,) = self.turn()
+        found = self.planner.whereabouts(key, 1.0)
+        self.assertEqual(found.healing, Healing.COPYING)
+        self.assertEqual(found.words, ("a copy from ", copy.source, " to ", 4, " is on its way"))
+        self.assertGreater(found.seconds, JOB_SECONDS - 1.0)
+        self.planner.result(copy.job, False, 5.0)
+        found = self.planner.whereabouts(key, 5.5)
+        self.assertEqual((found.healing, found.seconds), (Healing.BACKING_OFF, 0.5))
+        self.planner.plan(6.0)
+        self.assertEqual(self.planner.whereabouts(key, 6.0).healing, Healing.LOOKING)
+        self.assertEqual(self.heal(7.0), 1)
+        self.assertEqual(self.planner.whereabouts(key, 7.0).healing, Healing.NOTHING)
 
     def test_nothing_for_garbage(self) -> None:
         """No copy is planned for a file that was deleted meanwhile; one in flight ends cleanly (S15)."""
