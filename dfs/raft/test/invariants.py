@@ -101,7 +101,8 @@ class Invariants:
             assert self.committed.get(entry.index) == entry, f"state-machine safety: {name} applies another {entry}"
         for outgoing in ready.messages_now:
             if isinstance(outgoing.message, AppendRequest):
-                leads = core.role is Role.LEADER or outgoing.message.term < core.term
+                term = outgoing.message.term
+                leads = core.role is Role.LEADER or term < core.term or self.leaders.get(term) == name
                 assert leads, f"{name} appends and does not lead"
 
     def check(self, name: str, core: RaftCore, disks: Mapping[str, SyncedDisk]) -> None:
@@ -118,7 +119,12 @@ class Invariants:
                 assert former == name, f"election safety: {former} and {name} lead term {core.term}"
         s = core.state
         log = s.log
-        assert log.boundary.index <= s.applied <= s.handed_apply <= s.commit <= log.last_index, f"R23: {name}'s order"
+        assert s.applied <= s.handed_apply <= s.commit <= log.last_index, f"R23: {name}'s order"
+        assert (s.applied < log.boundary.index) == s.needs_snapshot, f"R39: {name}'s tables and log do not meet"
+        assert s.configuration == s.configurations[-1].configuration, f"R52: {name} counts by an old configuration"
+        indexes = [adopted.index for adopted in s.configurations]
+        assert indexes == sorted(set(indexes)) and indexes[-1] <= log.last_index, f"R52: {name}'s configurations"
+        assert len(indexes) == 1 or indexes[1] > log.boundary.index, f"R52: {name} keeps too many configurations"
         assert log.durable <= log.handed <= log.last_index, f"{name}'s log claims more durable than given"
         assert s.uncommitted_bytes == sum(length for _, length in s.uncommitted), f"R25: {name}'s account"
         for member, progress in s.progress.items():

@@ -14,7 +14,9 @@
     hold FROM TO / release FROM TO   keep a link's packets back from ``deliver`` and ``settle``
     cut FROM TO / join FROM TO       lose everything on a link from now on / no more
     inject FROM TO KIND field=value  deliver a made-up message; entries=3/2:x,4/2:y are index/term:payload
+                                     (one that begins with ! makes an entry of kind CONFIGURATION)
     sync NODE [COUNT] / sync all     the disk finishes writes
+    quiet COMMAND ...                the same, its output left out
     settle                           sync and deliver until all is quiet
     crash NODE / restart NODE        lose what was not synced / start from the disk
     newcomer NODE                    start a new member, with an empty log
@@ -24,7 +26,7 @@
     keep NODE                        the state machine makes what it applied durable
     compact NODE INDEX               drop the log up to INDEX
     call NODE METHOD [INT ...]       any other input of the core
-    network / status / log NODE      show
+    network / status / log NODE / members NODE   show
 
 Every effect is printed: transitions, writes synced, entries applied, answers, and packets as they are sent.
 """
@@ -61,6 +63,8 @@ KINDS: dict[str, type[Any]] = {
     "appended": AppendReply,
     "vote": VoteRequest,
     "voted": VoteReply,
+    "takeover": TimeoutNow,
+    "readanswer": ReadReply,
 }
 
 
@@ -212,6 +216,9 @@ class Script:
         self._group.hand_over(Packet(sender, to, KINDS[kind](**values)))
         self._sent()
 
+    def _do_quiet(self, command: str, *words: str) -> None:
+        self._quietly(lambda: getattr(self, f"_do_{command}")(*words))
+
     def _do_sync(self, name: str, count: str | None = None) -> None:
         for one in self._group.alive() if name == "all" else [name]:
             self._group.sync(one, int(count) if count else None)
@@ -288,6 +295,11 @@ class Script:
                       f"commit {core.commit_index} applied {core.applied_index}"
                       + (" removed" if core.removed else ""))  # fmt: skip
 
+    def _do_members(self, name: str) -> None:
+        configuration = self._group.core(name).configuration
+        learners = "".join(f" (+{learner})" for learner in configuration.learners)
+        self._say(f"{name} has members {' '.join(configuration.voters)}{learners}")
+
     def _do_log(self, name: str) -> None:
         core = self._group.core(name)
         boundary = core.state.log.boundary
@@ -301,6 +313,8 @@ def _entries(value: str) -> tuple[Entry, ...]:
         place, _, payload = one.partition(":")
         index, term = place.split("/")
         kind = EntryKind.COMMAND if payload else EntryKind.NOOP
+        if payload.startswith("!"):
+            kind = EntryKind.CONFIGURATION
         found.append(encode_entry(int(index), int(term), kind, payload.encode(), 0))
     return tuple(found)
 
