@@ -8,8 +8,9 @@ N ?= 1
 HOURS ?= 20
 SEED ?= 0
 JOBS ?= $(shell nproc)
+MINUTES ?= 10
 
-.PHONY: help setup demo test lint docs functional planted bench bench-peers clean
+.PHONY: help setup demo test lint docs functional test-long chaos soak planted bench bench-peers clean
 
 help:
 	@echo 'make demo             a real cluster on this machine: upload, kill, download, heal'
@@ -19,6 +20,8 @@ help:
 	@echo 'make functional N=10  the tests on real processes, N times, up to the first failure'
 	@echo 'make planted          prove that each planted bug turns its test red'
 	@echo 'make soak HOURS=20    so many virtual hours of a simulated cluster under faults, from SEED on'
+	@echo 'make test-long        what takes hours: all graphs, 10,000 crash states, 1,000 seeds twice, blind hunts'
+	@echo 'make chaos            kill, stop, partition and fill up a real cluster for ten minutes'
 	@echo 'make bench            measure this machine and the system on it'
 	@echo 'make bench-peers      the same work through SeaweedFS, MooseFS and etcd (root, Debian)'
 	@echo 'make clean            remove what was made, but not .venv'
@@ -42,6 +45,12 @@ docs: setup
 
 functional: setup
 	@$(RUN) tools/check.py functional --times $(N)
+
+test-long: setup
+	@$(RUN) tools/long.py
+
+chaos: setup
+	@$(RUN) -m bench.chaos --minutes $(MINUTES)
 
 planted: setup
 	@$(RUN) tools/planted.py
