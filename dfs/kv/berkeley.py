@@ -120,6 +120,7 @@ class BerkeleyStore:
     def _settle(self) -> None:
         """Make durable what a killed process left in the page cache (R26).  Recovery takes the log that it reads for
         durable: it writes and syncs pages that count on records which a power cut would take away."""
+        self._witness.close()  # recovery may remove a file and make another of its name: nothing is known of it then
         self._witness.watch()
         self._witness.confirm()
 

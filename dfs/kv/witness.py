@@ -49,17 +49,18 @@ class SyncWitness:
         names = self._names()
         if not names <= self._named:
             self._disk.sync_folder(self._folder)
-        self._named = names
+        self._named = set(names)
         return names
 
     def _names(self) -> set[str]:
         return {name for name in self._disk.list_folder(self._folder) if is_engine_file(name)}
 
     def close(self) -> None:
-        """Let go of all; idempotent."""
+        """Let go of all, and count nothing as durable any more; idempotent."""
         for file in self._files.values():
             file.close()
         self._files.clear()
+        self._named.clear()
 
 
 def is_engine_file(name: str) -> bool:

@@ -52,7 +52,8 @@ class OpenedChunks:
         self._layout = Layout(root, CLUSTER)
         self._store = store
         self._held = self._listed()
-        self._junk = store.quarantined
+        aside = disk.list_folder(self._layout.quarantine)
+        self._junk = len({name.partition(".")[0] for name in aside})  # one file may be there twice
 
     def _listed(self) -> set[ChunkRef]:
         return {ChunkRef(held.file_id, held.index, held.generation) for held in self._store.index.page(b"", 1000)[0]}
