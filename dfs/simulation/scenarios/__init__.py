@@ -3,6 +3,8 @@
 - :mod:`~dfs.simulation.scenarios.replicas`: replicas, nodes and repair (S01 to S23);
 - :mod:`~dfs.simulation.scenarios.scrubbing`: what nobody reads, and is found all the same (S11);
 - :mod:`~dfs.simulation.scenarios.moves`: drains, trims, racks, balance (S03 to S20);
+- :mod:`~dfs.simulation.scenarios.damage`: disks that hold something else than was written (S07, S09, S10, S30);
+- :mod:`~dfs.simulation.scenarios.hindrances`: who is short, slow, out of reach, strange (S14, S22, S23, S33, S43, S44);
 - :mod:`~dfs.simulation.scenarios.consensus`: metadata and consensus (S24 to S39);
 - :mod:`~dfs.simulation.scenarios.membership`: who belongs to the metadata cluster (S28, S35);
 - :mod:`~dfs.simulation.scenarios.clients`: clients and strangers (S40 to S48).
@@ -14,6 +16,8 @@ from dfs.simulation.scenarios import (
     clients,
     collection,
     consensus,
+    damage,
+    hindrances,
     membership,
     metadata,
     moves,
@@ -27,6 +31,8 @@ ALL: tuple[Scenario, ...] = (
     *scrubbing.SCENARIOS,
     *collection.SCENARIOS,
     *moves.SCENARIOS,
+    *damage.SCENARIOS,
+    *hindrances.SCENARIOS,
     *consensus.SCENARIOS,
     *metadata.SCENARIOS,
     *membership.SCENARIOS,
