@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from random import Random
 from typing import Any
@@ -88,10 +89,10 @@ def live(cluster: Cluster, options: argparse.Namespace) -> dict[str, Any]:
     clients = Clients(cluster, options.clients, options.seed)
     problems: list[str] = []
     try:
-        end = time.monotonic() + options.minutes * 60
+        pace, end = threading.Event(), time.monotonic() + options.minutes * 60
         while time.monotonic() < end:
             faults.step()
-            time.sleep(TICK)
+            pace.wait(TICK)
         faults.heal()
         say("healed; waiting until all is whole")
         problems += clients.finish()

@@ -7,6 +7,7 @@ kills all of them at once.  Bits flip in one copy of a chunk only.
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,6 +32,7 @@ class Faults:
         self._say = say
         self._trouble: dict[str, tuple[float, Undo]] = {}
         self._flipped: set[str] = set()
+        self._pace = threading.Event()
         single: list[tuple[str, float, Callable[[Node], Undo]]] = [
             ("kill -9", 4, self._kill),
             ("SIGSTOP", 3, self._pause),
@@ -144,4 +146,4 @@ class Faults:
         for node in self._cluster.nodes.values():
             self._cluster.stop(node)
             self._cluster.start(node)
-            time.sleep(ROLLING_PAUSE)
+            self._pace.wait(ROLLING_PAUSE)
