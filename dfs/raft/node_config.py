@@ -23,7 +23,8 @@ class NodeConfig:
         say where those that they name are reached: who belongs is in the log.
     :ivar cluster_id: 16 bytes, or None to derive it from ``members``.
     :ivar join: if the folder is new, begin with an empty log and wait to be added (IRaft.change) to the cluster of
-        ``cluster_id``, which must be given; a folder that holds a log already goes on as what it is (S28).
+        ``cluster_id``, which must be given; a folder that holds a log already goes on as what it is (S28).  Its
+        ``members`` have to name whoever may lead when it is added: before it holds a log it answers only those.
     :ivar tick: seconds; the other times are in ticks.
     :ivar trailing_entries: how many entries behind the durable state stay in the log.
     :ivar sync_interval: seconds between syncs of the state machine, if something was applied.

@@ -185,7 +185,8 @@ class Cluster:
     def config(self, name: str, **changes: Any) -> NodeConfig:
         if name in self.joined:
             changes = {"join": True, "cluster_id": derived_cluster_id(self.addresses), **changes}
-        return NodeConfig(name, self.addresses, **{**self.settings, **changes})
+        members = {**self.addresses, **self.joined} if name in self.joined else self.addresses
+        return NodeConfig(name, members, **{**self.settings, **changes})
 
     def join(self, name: str, **changes: Any) -> Member:
         """A new machine, started with the flag that says join; ``addresses`` stay the founders'."""

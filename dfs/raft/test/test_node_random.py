@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.raft.test.shells import Cluster, outcome
+from dfs.raft.membership import AddLearner, Change, Configuration, Promote, Remove
+from dfs.raft.test.shells import Cluster, Member, node_of, outcome
 
 SEEDS = 12
 STEPS = 60
@@ -68,6 +70,63 @@ class Chaos:
         self.cluster.drop_share = self.random.choice([0.05, 0.3])
 
 
+class ChangingChaos(Chaos):
+    """The same while members come and go, leadership is handed over and everyone reads."""
+
+    NEWCOMERS = "fghijk"
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.changed: list[Change] = []
+        self.reads: list[tuple[int, str, list[Any]]] = []
+
+    def run(self) -> None:
+        steps: list[Callable[[], None]] = [*[self.propose] * 6, self.crash, self.kill, *[self.start] * 3, self.cut]
+        steps += [self.heal, self.heal, self.lose, *[self.change] * 6, self.transfer, self.read, self.read]
+        for _ in range(3 * STEPS):
+            self.random.choice(steps)()
+            self.cluster.world.run(self.random.choice([0.001, 0.01, 0.1, 0.7]))
+            fatal = [failure for member in self.cluster.members.values() for failure in member.fatal]
+            assert not fatal, fatal
+
+    def change(self) -> None:
+        members = self.cluster.members
+        fresh = [name for name in self.NEWCOMERS if name not in members]
+        name = self.somebody()
+        choices: list[Change] = [*[Promote(name)] * 3, Remove(name)]
+        if fresh:
+            choices += [AddLearner(fresh[0], f"{fresh[0]}:1")] * 2
+        wanted = self.random.choice(choices)
+        if isinstance(wanted, AddLearner):
+            self.cluster.join(wanted.name)
+        for member in members.values():
+            if member.serving and member.node is not None and member.node.status().role == "leader":
+                found = outcome(member.node.change(wanted))
+                self.cluster.world.run(0.02)
+                if found and isinstance(found[0], Configuration):
+                    self.changed.append(wanted)
+
+    def transfer(self) -> None:
+        for member in self.cluster.members.values():
+            if member.serving and member.node is not None:
+                outcome(member.node.transfer(self.random.choice([None, self.somebody()])))
+
+    def read(self) -> None:
+        """Each answer has to reflect what was acknowledged before the question."""
+        done = sum(bool(found) and isinstance(found[0], bytes) for found in self.answers.values())
+        for member in self.cluster.members.values():
+            if member.serving and member.node is not None:
+                found: list[Any] = []
+                self.reads.append((done, member.name, found))
+                asked = member.node.read_index()
+                asked.addBoth(_noted, member, found)  # type: ignore[unused-awaitable]
+
+
+def _noted(result: Any, member: Member, found: list[Any]) -> None:
+    """What a read ended with, and how many entries the member had applied then."""
+    found.append((result, len(member.store.now[1])))
+
+
 class RandomTests(SynchronousTestCase):
     """Safe while it lasts, live after it."""
 
@@ -93,3 +152,35 @@ class RandomTests(SynchronousTestCase):
                     self.assertNotIn(payload, state, f"seed {seed}")
         self.assertGreater(acknowledged, 20 * SEEDS)
         self.assertGreater(refused, SEEDS)
+
+    def test_members_come_and_go(self) -> None:
+        """R51 to R58, R47, S27, S32: with members let in, promoted and removed, leadership handed over, crashes, cuts
+        and snapshots every few entries, nothing acknowledged is lost or doubled, each read reflects what was
+        acknowledged before it, and after the chaos the last configuration's members agree and take a fresh entry."""
+        changes = answered = 0
+        for seed in range(SEEDS):
+            chaos = ChangingChaos(seed)
+            chaos.run()
+            chaos.heal()
+            chaos.start()
+            chaos.cluster.propose(b"fresh", timeout=20.0)
+            chaos.cluster.world.run(3.0)
+            configuration = node_of(chaos.cluster.leader()).configuration()
+            state = chaos.cluster.settle(configuration.members, timeout=60.0)
+            self.assertEqual(len(set(state)), len(state), f"seed {seed}")
+            for payload, results in chaos.answers.items():
+                if results and isinstance(results[0], bytes):
+                    self.assertEqual(state.index(payload) + 1, int(results[0]), f"seed {seed}")
+            for known, name, found in chaos.reads:
+                if found and isinstance(found[0][0], int):
+                    answered += 1
+                    self.assertGreaterEqual(found[0][1], known, f"seed {seed}: {name}")
+            for name in chaos.cluster.members:
+                node = node_of(chaos.cluster.members[name])
+                self.assertFalse(node.status().removed and name in configuration.members, f"seed {seed}: {name}")
+            for change in chaos.changed:
+                if isinstance(change, Remove):
+                    self.assertIn(change.name, configuration.removed, f"seed {seed}")
+            changes += len(chaos.changed)
+        self.assertGreater(changes, 3 * SEEDS)
+        self.assertGreater(answered, 10 * SEEDS)
