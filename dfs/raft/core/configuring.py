@@ -183,7 +183,10 @@ def judge(s: State, change: Change, known: Mapping[str, str]) -> Configuration |
             return Refusal.UNKNOWN_MEMBER, f"{name} is no learner of this cluster"
         if not caught_up(s, name):
             return Refusal.NOT_CAUGHT_UP, f"{name} does not hold what the others hold yet: try again later"
-        return _live(s, with_promoted(configuration, name))
+        larger = with_promoted(configuration, name)
+        if not fits(larger):
+            return Refusal.TOO_MANY_MEMBERS, f"the cluster has {len(configuration.voters)} voters, and {name} is too many"
+        return _live(s, larger)
     if name in configuration.removed:
         return configuration
     if name not in configuration.members:

@@ -9,6 +9,7 @@ term mean equal bytes and an equal term before.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from dfs.raft.core import Configuration, HardState, RaftCore, ReadState, Ready, Role
@@ -53,7 +54,7 @@ class Checker:
     :ivar elections: how many terms had a leader.
     """
 
-    def __init__(self, members: dict[str, Watched]) -> None:
+    def __init__(self, members: Mapping[str, Watched]) -> None:
         self._members = members
         self._leaders: dict[int, tuple[str, int, int]] = {}  # term to name, last index and its term when elected
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}  # with the term of the entry before
@@ -110,7 +111,9 @@ class Checker:
         self._voted(member, request.term, member.name)
         core = member.core
         willing = self._willing.get((member.name, request.term), {member.name})
-        if core is not None and not request.transfer and len(willing) < core.configuration.quorum:
+        if core is None or request.transfer:
+            return
+        if sum(voter in willing for voter in core.configuration.voters) < core.configuration.quorum:
             raise Violated(f"R08: {member.name} campaigns in term {request.term}, {sorted(willing)} were asked")
 
     def _voted(self, member: Watched, term: int, candidate: str) -> None:
@@ -213,8 +216,9 @@ class Checker:
         hard = member.disk.hard
         if hard.term < term or (hard.term == term and hard.vote != member.name):
             raise Violated(f"R02: {member.name} leads term {term}, its own vote is not durable")
-        others = [name for name in core.configuration.voters if name != member.name]
-        votes = 1 + sum(self._votes.get((name, term)) == member.name for name in others)
+        votes = sum(self._votes.get((name, term)) == member.name for name in core.configuration.voters)
+        # With no other voter nobody was asked.
+        votes += member.name in core.configuration.voters and (member.name, term) not in self._votes
         if votes < core.configuration.quorum:
             raise Violated(f"R06: {member.name} leads term {term} by {votes} votes")
         index = self.last_committed

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from dfs.raft.core import EntryRead, HardState, LogView, Ready, SnapshotMark
-from dfs.raft.messages import Entry
+from dfs.raft.core import Configuration, EntryRead, HardState, LogView, Ready, SnapshotMark
+from dfs.raft.membership import decode_configuration
+from dfs.raft.messages import Entry, EntryKind
 
 
 @define
 class Disk:
-    """What a crash leaves: ``entries`` follow ``boundary``."""
+    """What a crash leaves: ``entries`` follow ``boundary``, as of which ``configuration`` counted; ``incoming`` is the
+    configuration of the snapshot that was last switched to."""
 
     hard: HardState = field(factory=HardState)
     boundary: SnapshotMark = field(factory=lambda: SnapshotMark(0, 0))
     entries: list[Entry] = field(factory=list)
+    configuration: Configuration = field(factory=lambda: Configuration(()))
+    incoming: Configuration | None = None
 
     def write(self, ready: Ready) -> None:
         """One Ready's transaction.  AssertionError where its entries do not follow."""
         if ready.reset_to is not None:
             self.boundary, self.entries = ready.reset_to, []
+            self.configuration = decode_configuration(ready.reset_configuration)
         if ready.truncate_from is not None:
             del self.entries[max(ready.truncate_from - self.boundary.index - 1, 0) :]
         if ready.entries:
@@ -39,14 +44,13 @@ class Disk:
         position = index - self.boundary.index - 1
         return self.entries[position] if 0 <= position < len(self.entries) else None
 
-    def compact(self, index: int) -> SnapshotMark | None:
-        """Drop entries up to ``index``; the new boundary, or None where nothing is to be dropped."""
+    def compact(self, index: int, configuration: bytes) -> None:
+        """Drop entries up to ``index``, as of which ``configuration`` counts, if they are here."""
         entry = self.entry(index)
-        if entry is None:
-            return None
-        del self.entries[: index - self.boundary.index]
-        self.boundary = SnapshotMark(index, entry.term)
-        return self.boundary
+        if entry is not None:
+            del self.entries[: index - self.boundary.index]
+            self.boundary = SnapshotMark(index, entry.term)
+            self.configuration = decode_configuration(configuration)
 
     def read(self, wanted: EntryRead) -> tuple[Entry, ...]:
         """Answer an EntryRead, one entry beyond the limit at most."""
@@ -72,4 +76,5 @@ class Disk:
                 runs.append((entry.index, term))
         checksum = self.entries[-1].checksum if self.entries else 0
         newest = tuple(self.entries[-tail:]) if tail else ()
-        return LogView(self.boundary, self.last_index, tuple(runs), checksum, newest)
+        configurations = tuple(entry for entry in self.entries if entry.kind is EntryKind.CONFIGURATION)
+        return LogView(self.boundary, self.last_index, tuple(runs), checksum, newest, configurations)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from attrs import evolve
 
+from dfs.raft.membership import AddLearner, Promote, Remove
 from dfs.simulation.consensus.agenda import TICK, Agenda
 from dfs.simulation.consensus.member import BOUNDARIES, Member
 from dfs.simulation.consensus.network import Network
@@ -23,6 +24,9 @@ class Troubled(Protocol):
     network: Network
     plan: Plan
     members: dict[str, Member]
+
+    def join(self) -> str | None:
+        """A new machine; its name, or None where there are enough."""
 
     def note(self, *what: object) -> None:
         """One event for the trace."""
@@ -161,6 +165,28 @@ class Faults:
             for member in self._group.members.values():
                 member.do("stalled", self._group.plan.config.election_ticks)
         self._somebody().do("campaign")
+
+    def transfer(self) -> None:
+        """Leadership is to be handed over, to a drawn member or to whoever holds most."""
+        self._leader().do("transfer", self._dice.pick([None, self._somebody().name]))
+
+    def grow(self) -> None:
+        """A new machine is let in as a learner."""
+        name = self._group.join()
+        if name is not None:
+            self._leader().do("change", AddLearner(name, ""))
+
+    def promote(self) -> None:
+        """A learner is to vote."""
+        leader = self._leader()
+        if leader.core is not None and leader.core.configuration.learners:
+            leader.do("change", Promote(self._dice.pick(leader.core.configuration.learners)))
+
+    def shrink(self) -> None:
+        """A member is taken out, maybe the leader, unless it is the last voter."""
+        leader = self._leader()
+        if leader.core is not None and leader.core.configuration.members:
+            leader.do("change", Remove(self._dice.pick(leader.core.configuration.members)))
 
     def refuse(self) -> None:
         """A connection is reset."""

@@ -24,6 +24,7 @@ SETTLE_TIME_OUTS = 10
 """Election time-outs, the longest that are drawn, within which a healed group must have a leader, equal logs and a
 fresh commit."""
 
+MOST_MACHINES = 12  # in one run, those that were removed included
 CHUNK = 1000  # events hashed at once
 
 Say = Callable[[str], None]
@@ -44,18 +45,31 @@ class Group:
         self._digest = hashlib.sha256()
         self._events: list[tuple[object, ...]] = []
         self._last_read = 0
+        self._belonging: list[Member] = []
         voters = NAMES[: plan.members]
         configuration = Configuration(voters)
         founding = encode_entry(1, 1, EntryKind.CONFIGURATION, encode_configuration(configuration), 0)
-        self.members = {name: Member(name, self, configuration, founding) for name in voters}
-        self.checker = Checker(dict(self.members))
+        self.members = {name: Member(name, self, founding) for name in voters}
+        self.checker = Checker(self.members)
         self.checker.found(founding)
         self.history = History()
         for member in self.members.values():
-            member.period = TICK + int((2 * self.chance.random() - 1) * plan.drift)
-            member.start()
+            self._begin(member)
         self.clients = [Client(f"client{n}", self, plan.load, self.history) for n in range(plan.load.clients)]
         self.faults = Faults(self, Random(f"faults {seed}"))
+
+    def _begin(self, member: Member) -> None:
+        member.period = TICK + int((2 * self.chance.random() - 1) * self.plan.drift)
+        member.start()
+
+    def join(self) -> str | None:
+        """A new machine with an empty disk; its name, or None where there are enough."""
+        if len(self.members) >= MOST_MACHINES:
+            return None
+        name = f"n{len(self.members)}"
+        self.members[name] = member = Member(name, self, None)
+        self._begin(member)
+        return name
 
     # What members and clients ask of their surroundings
 
@@ -99,7 +113,8 @@ class Group:
     def _arrive(self, packet: Packet) -> None:
         sender, to, message = packet
         self.note(sender, to, type(message).__name__, message.term)
-        self.members[to].arrive(packet)
+        if to in self.members:
+            self.members[to].arrive(packet)
 
     # The run
 
@@ -118,13 +133,16 @@ class Group:
         self._survived()
 
     def _unsettled(self) -> str:
-        """What is missing to a settled group, '' if nothing is."""
-        cores = [member.core for member in self.members.values() if member.core is not None]
-        leaders = [core for core in cores if core.role is Role.LEADER]
-        if len(cores) < len(self.members) or len(leaders) != 1:
-            return f"{len(leaders)} of {len(cores)} lead"
+        """What is missing to a settled group, '' if nothing is.  Those that were removed do not count, and run on."""
+        leaders = [core for member in self.members.values() if (core := member.core) and core.role is Role.LEADER]
+        if len(leaders) != 1:
+            return f"{len(leaders)} lead"
         leader = leaders[0]
-        if any(core.term != leader.term or core.leader != leader.leader for core in cores):
+        belonging = [self.members[name] for name in leader.configuration.members]
+        cores = [member.core for member in belonging if member.core is not None]
+        if len(cores) < len(belonging) or any(
+            core.term != leader.term or core.leader != leader.leader for core in cores
+        ):
             return "not all follow the leader"
         if not all(client.idle for client in self.clients):
             return "a client still waits"
@@ -132,17 +150,17 @@ class Group:
             return "nothing fresh is committed"
         if any((core.last_index, core.commit_index) != (leader.last_index, leader.last_index) for core in cores):
             return "the logs are not equal"
-        if any(member.machine.index != leader.last_index for member in self.members.values()):
+        if any(member.machine.index != leader.last_index for member in belonging):
             return "not all is applied"
+        self._belonging = belonging
         return ""
 
     def _survived(self) -> None:
         """Every acknowledged command is there, and all replicas are equal, sessions included."""
-        states = {name: member.machine for name, member in self.members.items()}
-        first = next(iter(states.values()))
-        for name, machine in states.items():
-            if machine != first:
-                raise Violated(f"state-machine safety: {name} ends with another state")
+        first = self._belonging[0].machine
+        for member in self._belonging:
+            if member.machine != first:
+                raise Violated(f"state-machine safety: {member.name} ends with another state")
         if first.count < self.history.length:
             raise Violated(f"durability: {self.history.length} commands were acknowledged, {first.count} are there")
 

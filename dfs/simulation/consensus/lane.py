@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 @frozen
 class Compaction:
-    """Asked of the disk, in order with the writes."""
+    """Asked of the disk, in order with the writes; ``configuration`` counts as of ``index``."""
 
     index: int
+    configuration: bytes
 
 
 Item = Ready | Compaction
@@ -76,7 +77,7 @@ class Lane:
             member.disk.write(item)
             member.around.checker.synced(member)
         else:
-            member.disk.compact(item.index)
+            member.disk.compact(item.index, item.configuration)
 
     def _done(self, life: int) -> None:
         member = self._member

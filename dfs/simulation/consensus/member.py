@@ -13,7 +13,8 @@ from typing import Any
 
 from attrs import evolve
 
-from dfs.raft.core import Configuration, HardState, Outgoing, RaftCore, Ready, Role, SnapshotMark
+from dfs.raft.core import HardState, Outgoing, RaftCore, Ready, Role, SnapshotMark
+from dfs.raft.membership import decode_configuration
 from dfs.raft.messages import Entry, SnapshotPiece, SnapshotReply
 from dfs.simulation.consensus.agenda import TICK
 from dfs.simulation.consensus.checks import Seen
@@ -40,7 +41,7 @@ class Member:
     :ivar slow_until: syncs that begin before that take as much as ``slowness`` longer.
     """
 
-    def __init__(self, name: str, around: Surroundings, configuration: Configuration, founding: Entry | None) -> None:
+    def __init__(self, name: str, around: Surroundings, founding: Entry | None) -> None:
         self.name = name
         self.around = around
         self.plan = around.plan
@@ -56,7 +57,6 @@ class Member:
         self.fuse = ""
         self.period = TICK
         self.snapshots = 0
-        self._configuration = configuration
         self._forget()
 
     def _forget(self) -> None:
@@ -96,8 +96,9 @@ class Member:
             self.disk.hard,
             self.disk.view(self.store.tail),
             self.around.chance,
-            configuration=self._configuration,
+            configuration=self.disk.configuration,
             applied=SnapshotMark(self.saved.index, self.saved.term),
+            installed=self.disk.incoming,
         )
         self.around.note("starts", self.name)
         self.around.agenda.after(int(self.around.chance.random() * self.period), self._tick, self.life)
@@ -368,11 +369,12 @@ class Member:
             return
         index = min(self.saved.index - self.store.trailing, core.keep_from() - 1, core.applied_index)
         if index > self.disk.boundary.index:
-            self.lane.submit(Compaction(index))
+            self.lane.submit(Compaction(index, core.configuration_at(index)))
 
-    def installed(self, machine: Machine) -> None:
+    def installed(self, machine: Machine, configuration: bytes) -> None:
         """A snapshot has durably become the state machine: tell the core, and whoever waits for what it covers."""
         core = self.up
+        self.disk.incoming = decode_configuration(configuration)
         self.machine, self.saved = machine, machine.copy()
         self.snapshots += 1
         self.around.checker.state(self)

@@ -124,13 +124,22 @@ def plan_of(seed: int) -> Plan:
         store=_store(dice),
         load=_load(dice),
         gap=dice.pick([300, 1000, 3000]),
-        faults=tuple((name, dice.pick([0.0, 1.0, 1.0, 4.0])) for name in FAULTS),
+        faults=tuple((name, dice.pick([0.0, 1.0, 1.0, 4.0])) for name in FAULTS) + _changes(dice),
         drift=dice.pick([0, 0, 5]),
     )
 
 
 FAULTS = ("crash", "crash_all", "isolate", "cut", "split", "join", "pause", "slow", "campaign", "refuse", "lossy")
 """Kinds of trouble that a plan weighs."""
+
+CHANGES = ("transfer", "grow", "promote", "shrink")
+"""What operators do while there is trouble."""
+
+
+def _changes(dice: Dice) -> tuple[tuple[str, float], ...]:
+    """In half of the runs nobody changes the membership, so that what does not need it stays in reach."""
+    often = dice.pick([0.0, 0.0, 1.0, 3.0])
+    return tuple((name, often * dice.pick([1.0, 1.0, 2.0])) for name in CHANGES)
 
 
 def _wires(dice: Dice) -> Wires:

@@ -139,7 +139,7 @@ class Receiver:
             return
         machine, (sender, mark), core = self.ready, self._from, self._member.up
         self.ready = self._from = None
-        self._member.installed(machine)
+        self._member.installed(machine, self._configuration)
         if self._member.core is core:
             self._answer(sender, mark, SnapshotProgress.INSTALLED)
 
