@@ -185,7 +185,7 @@ def judge(s: State, change: Change, known: Mapping[str, str]) -> Configuration |
             return Refusal.NOT_CAUGHT_UP, f"{name} does not hold what the others hold yet: try again later"
         larger = with_promoted(configuration, name)
         if not fits(larger):
-            return Refusal.TOO_MANY_MEMBERS, f"the cluster has {len(configuration.voters)} voters, and {name} is too many"
+            return Refusal.TOO_MANY_MEMBERS, f"{len(configuration.voters)} voters are there: no room for {name}"
         return _live(s, larger)
     if name in configuration.removed:
         return configuration

@@ -203,7 +203,7 @@ def _without_tables(s: State, member: str, progress: Progress, reply: AppendRepl
     """It holds entries and counts for them, but cannot apply them: it needs a snapshot whatever it holds."""
     if reply.accepted and reply.index <= s.log.last_index and progress.acknowledged(reply.index):
         advance_commit(s)
-    if s.role is Role.LEADER and progress.mode is not Mode.SNAPSHOT:
+    if s.role is Role.LEADER and progress.mode is not Mode.SNAPSHOT and not progress.leaving_index:
         _want_snapshot(s, member, progress)
 
 
@@ -218,7 +218,8 @@ def _accepted(s: State, member: str, progress: Progress, reply: AppendReply) -> 
     elif progress.mode is Mode.PROBE:
         if reply.index < progress.next - 1:
             # A bare heartbeat, or an old acknowledgement: where the logs agree is still open.
-            if progress.next - 1 < s.log.boundary.index:
+            # (One that is leaving gets no snapshot, and the next word with the next heartbeat, not at once.)
+            if progress.next - 1 < s.log.boundary.index and not progress.leaving_index:
                 _want_snapshot(s, member, progress)
             return
         progress.replicate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.raft.core import Config, Refusal
-from dfs.raft.membership import AddLearner, Promote
+from dfs.raft.membership import AddLearner, Promote, Remove
 from dfs.raft.test.cluster import Cluster
 from dfs.raft.test.script import SteadyChance
 
@@ -24,4 +24,29 @@ class LimitTests(SynchronousTestCase):
         taken = cluster.do("a", "change", Promote("h"))
         self.assertEqual(taken.refusal, Refusal.TOO_MANY_MEMBERS)
         self.assertEqual(len(cluster.core("a").configuration.voters), 7)
+        self.assertEqual(cluster.core("a").role, "leader")
+
+
+class LeavingTests(SynchronousTestCase):
+    """A member that was removed and is still being told so (R57)."""
+
+    def test_one_that_needs_a_snapshot_is_spoken_to_with_heartbeats_only(self) -> None:
+        """R57: a removed member whose next entries were compacted answers each heartbeat once; leader and member do
+        not talk as fast as the network lets them."""
+        cluster = Cluster("abc", SteadyChance(), config=Config("?"))
+        cluster.elect("a")
+        cluster.run(4)
+
+        def without_c(sender: str, to: str) -> bool:
+            return "c" not in (sender, to)
+
+        cluster.do("a", "propose", [b"x"] * 3)
+        cluster.run(1, without_c)
+        self.assertIsNone(cluster.do("a", "change", Remove("c")).refusal)
+        cluster.run(4, without_c)
+        self.assertEqual(cluster.core("a").configuration.voters, ("a", "b"))
+        cluster.sync_state("a")
+        cluster.compact("a", cluster.core("a").applied_index)
+        cluster.do("a", "member_refused", "c")
+        cluster.run(4)  # it would not come to rest
         self.assertEqual(cluster.core("a").role, "leader")

@@ -14,6 +14,14 @@ TICK = 50
 """Milliseconds of one tick, as in production."""
 
 
+MOST_EVENTS = 500_000
+"""More in one run are a storm: a run of 20 virtual seconds has some thousands."""
+
+
+class Storm(Exception):
+    """Something goes on as fast as it can, for ever."""
+
+
 class Agenda:
     """See the module.
 
@@ -38,5 +46,7 @@ class Agenda:
         while heap and heap[0][0] <= moment:
             self.now, _, act, subject = heappop(heap)
             self.events += 1
+            if self.events > MOST_EVENTS:
+                raise Storm(f"more than {MOST_EVENTS} events by {self.now} ms")
             act(subject)
         self.now = moment

@@ -368,7 +368,7 @@ class Member:
         if self.core is not core or (self.fuse and self.burns("saved")):
             return
         index = min(self.saved.index - self.store.trailing, core.keep_from() - 1, core.applied_index)
-        if index > self.disk.boundary.index:
+        if index > core.state.log.boundary.index:  # the disk may not have begun anew yet
             self.lane.submit(Compaction(index, core.configuration_at(index)))
 
     def installed(self, machine: Machine, configuration: bytes) -> None:
