@@ -22,7 +22,7 @@ from dfs.cli.output import Bar, print_json
 from dfs.cli.running import exit_code_of, run_command
 from dfs.cli.whatif import whatif
 from dfs.client.api import Client, ClientOptions, connect
-from dfs.runtime.options import META, PATIENCE
+from dfs.runtime.options import META, PATIENCE, READ_FROM
 from dfs.runtime.real import real_runtime
 from dfs.runtime.settings import Settings
 
@@ -59,7 +59,7 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
         else:
             print(status.show(document))
         return 0
-    client_options = ClientOptions(patience=settings[PATIENCE])
+    client_options = ClientOptions(patience=settings[PATIENCE], any_member=settings[READ_FROM] == "any")
     async with connect(addresses, reactor, runtime=runtime, options=client_options) as client:
         if options.command == "upload":
             return await files.upload(client, options, settings, bar, runtime.threads)

@@ -146,6 +146,8 @@ def _add_files(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     download.add_argument("--parallel", type=at_least_one, metavar="N", help="chunks in flight (DFS_PARALLEL)")
     download.add_argument("--force", action="store_true", help="overwrite an existing file")
     listing = add("list", "List files by prefix.")
+    for reading in (download, listing):
+        reading.add_argument("--read-from", choices=("leader", "any"), help="metadata nodes asked (DFS_READ_FROM)")
     listing.add_argument("--prefix", default="", metavar="P", type=prefix)
     listing.add_argument("--long", action="store_true", help="with id, size and time")
     listing.add_argument("--limit", type=not_negative, metavar="N", help="at most so many")
@@ -155,6 +157,7 @@ def _add_files(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     which.add_argument("--id", metavar="FILE_ID", type=file_id)
     stat = add("stat", "A file's size, digest, chunks, and where each replica is.")
     stat.add_argument("--name", required=True)
+    stat.add_argument("--read-from", choices=("leader", "any"), help="metadata nodes asked (DFS_READ_FROM)")
 
 
 def _add_checks(add: Callable[[str, str], argparse.ArgumentParser]) -> None:

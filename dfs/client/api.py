@@ -35,6 +35,7 @@ from dfs.client.membership import Membership
 from dfs.client.operating import Operator
 from dfs.client.progress import Meter, Observer
 from dfs.client.reading import RemoteFile
+from dfs.client.reads import AnyMember
 from dfs.client.reporting import Reports
 from dfs.client.session import Session
 from dfs.client.sources import ISource, from_file_object, from_iterator
@@ -71,12 +72,14 @@ CLOSING = 0.5  # seconds that the ends of connections are waited for
 @frozen
 class ClientOptions:
     """The times, in seconds, are those of :class:`dfs.client.context.Context`; ``state_folder`` "" takes DFS_STATE or
-    ``$XDG_STATE_HOME/dfs``."""
+    ``$XDG_STATE_HOME/dfs``; with ``any_member`` reads of names and chunk lists go to any metadata member, not to the
+    leader alone: as new as the leader's, and never going back."""
 
     patience: float = 30.0
     idle_timeout: float = 10.0
     hedge_after: float = 1.0
     state_folder: str = ""
+    any_member: bool = False
 
 
 def default_state_folder(environment: Any = None) -> str:
@@ -228,7 +231,7 @@ class Client:
         """What is known of a file.  Raises FileNotFound."""
         if name is not None:
             check_name(name)
-        return await self._context.ask(GetFile(name, None if file_id is None else FileId(file_id)), FileInfo)
+        return await self._context.read(GetFile(name, None if file_id is None else FileId(file_id)), FileInfo)
 
     async def chunks(self, info: FileInfo) -> AsyncIterator[ChunkInfo]:
         """A file's chunks in order, with where each replica is."""
@@ -243,7 +246,7 @@ class Client:
         token = b""
         while limit is None or limit > 0:
             wanted = PAGE if limit is None else min(PAGE, limit)
-            page = await self._context.ask(ListFiles(prefix, token, wanted), FilePage)
+            page = await self._context.read(ListFiles(prefix, token, wanted), FilePage)
             for info in page.files:
                 yield info
             limit = None if limit is None else limit - len(page.files)
@@ -322,6 +325,7 @@ def make_context(addresses: Iterable[str], runtime: Runtime, disk: IDisk, option
         options.patience,
         options.idle_timeout,
         options.hedge_after,
+        AnyMember(caller) if options.any_member else None,
     )
 
 

@@ -18,14 +18,14 @@ PAGE = 256
 
 async def find_file(context: Context, name: str) -> FileInfo:
     """Raises FileNotFound."""
-    return await context.ask(GetFile(name, None), FileInfo)
+    return await context.read(GetFile(name, None), FileInfo)
 
 
 async def chunk_page(context: Context, info: FileInfo, first: int, limit: int) -> tuple[ChunkInfo, ...]:
     """At least one chunk from ``first`` on, without a gap.  Raises ChunkUnreadable: the file is named by its id, so
     one that was deleted, and perhaps uploaded again, is never mixed with its successor (S47)."""
     try:
-        page = await context.ask(ListChunks(info.file_id, first, limit), ChunkPage)
+        page = await context.read(ListChunks(info.file_id, first, limit), ChunkPage)
         chunks = page.chunks
     except FileNotFound:
         chunks = ()

@@ -8,6 +8,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from dfs.client.concurrency import cancellable
+from dfs.client.reads import AnyMember
 from dfs.client.reporting import Reports
 from dfs.client.session import Session
 from dfs.disk.interfaces import IDisk
@@ -24,6 +25,7 @@ A = TypeVar("A")
 class Context:
     """``patience``: seconds without any progress after which an operation gives up.
     ``idle_timeout``: seconds without progress after which one transfer is given up and another replica tried.
+    ``any_member``: whom reads of names and chunk lists go to instead of the leader.
     ``hedge_after``: seconds without an answer after which a second replica is asked beside the first."""
 
     runtime: Runtime
@@ -36,6 +38,15 @@ class Context:
     patience: float = 30.0
     idle_timeout: float = 10.0
     hedge_after: float = 1.0
+    any_member: AnyMember | None = None
+
+    async def read(self, request: object, answer: type[A]) -> A:
+        """As :meth:`ask`, for GetFile, ListChunks and ListFiles: of any member where the client was made so."""
+        if self.any_member is None:
+            return await self.ask(request, answer)
+        found = await self.any_member.ask(request, self.patience)
+        assert isinstance(found, answer)
+        return found
 
     async def ask(self, request: object, answer: type[A]) -> A:
         """Metadata's answer, which is of this class.  Raises what metadata says, Unavailable after ``patience``."""

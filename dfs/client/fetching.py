@@ -119,7 +119,7 @@ class Fetch:
         wanted = self._wanted
         found: list[ChunkInfo] = []
         try:
-            page = await self._context.ask(ListChunks(wanted.file_id, wanted.chunk.index, 1), ChunkPage)
+            page = await self._context.read(ListChunks(wanted.file_id, wanted.chunk.index, 1), ChunkPage)
             found = [chunk for chunk in page.chunks if chunk.index == wanted.chunk.index]
         except FileNotFound:
             found = []

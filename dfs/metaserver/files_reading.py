@@ -21,10 +21,12 @@ class FilesReading:
 
     async def get_file(self, request: m.GetFile) -> FileInfo:
         """See GetFile."""
+        self._leading()
         return await self._seams.reader.read(queries.get_file, request.name, request.file_id)
 
     async def list_files(self, request: m.ListFiles) -> FilePage:
         """See ListFiles."""
+        self._leading()
         return await self._seams.reader.read(queries.list_files, request.prefix, request.token, request.limit)
 
     async def list_chunks(self, request: m.ListChunks) -> ChunkPage:

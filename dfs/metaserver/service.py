@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from dfs.metaserver import commands
 from dfs.metaserver.answers import Changed
+from dfs.metaserver.any_reading import AnyReading
 from dfs.metaserver.damages import Damages, check_speaker
 from dfs.metaserver.explaining import Explaining
 from dfs.metaserver.files_reading import FilesReading
@@ -61,7 +62,7 @@ class MetaService:
         uploading = Uploading(seams, self.leading)
         explaining = Explaining(seams, self.leading)
         reading = FilesReading(seams, self.leading)
-        membership = Membership(seams, raft)
+        membership, anywhere = Membership(seams, raft), AnyReading(seams, lambda: self.term)
         operating = Operating(seams, self.leading)
         self._damages = Damages(seams)
         self._quarantines = Quarantines(seams)
@@ -77,6 +78,9 @@ class MetaService:
             m.GetFile: lambda _, request: reading.get_file(request),
             m.ListChunks: lambda _, request: reading.list_chunks(request),
             m.ListFiles: lambda _, request: reading.list_files(request),
+            m.GetFileAt: lambda _, request: anywhere.get_file(request),
+            m.ListChunksAt: lambda _, request: anywhere.list_chunks(request),
+            m.ListFilesAt: lambda _, request: anywhere.list_files(request),
             m.Survey: lambda _, request: reading.survey(request),
             m.Explain: lambda _, request: explaining.explain(request),
             m.ReportCorrupt: lambda _, request: reading.report_corrupt(request),

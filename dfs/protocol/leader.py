@@ -58,6 +58,8 @@ class Route:
         self._members: tuple[str, ...] = ()
         self._hinted: tuple[str, ...] = ()
         self._turn = first
+        self._reader = ""
+        self._reader_failed = False
 
     def next_address(self) -> str:
         """The leader's, else the next in turn."""
@@ -69,6 +71,18 @@ class Route:
         self._turn += 1
         return known[self._turn % len(known)]
 
+    def any_address(self) -> str:
+        """Of whatever member: the one that answered last; at first one that is not taken for the leader, which has
+        enough to do; after a failure the next in turn."""
+        if not self._reader:
+            first = not self._reader_failed
+            leader, self.leader = self.leader, ""
+            self._reader = self.next_address()
+            if first and self._reader == leader:
+                self._reader = self.next_address()
+            self.leader = leader
+        return self._reader
+
     def learn(self, members: Sequence[str]) -> None:
         """The leader says that these are all the members."""
         self._members = tuple(members)[:MAX_HINTS]
@@ -77,6 +91,8 @@ class Route:
         """This one does not lead, as far as we know."""
         if self.leader == address:
             self.leader = ""
+        if self._reader == address:
+            self._reader, self._reader_failed = "", True
 
     def follow(self, hint: str) -> None:
         """This one may lead."""
@@ -178,12 +194,15 @@ class LeaderCaller:
         """Cluster time by the latest Hello and our own monotonic clock since; 0 before the first."""
         return self._connections.cluster_time_ms()
 
-    def call(self, request: object, timeout: float = 5.0, patience: float = 30.0) -> Deferred[object]:
-        """Ask; each try has ``timeout`` seconds.  Fails with the error of the answer when its advice is to fail, else
-        with Unavailable after ``patience`` seconds.  Cancelling gives up (Cancelled)."""
+    def call(
+        self, request: object, timeout: float = 5.0, patience: float = 30.0, anyone: bool = False
+    ) -> Deferred[object]:
+        """Ask the leader, or with ``anyone`` whatever member; each try has ``timeout`` seconds.  Fails with the error
+        of the answer when its advice is to fail, else with Unavailable after ``patience`` seconds.  Cancelling gives up
+        (Cancelled)."""
         if self._stopped:
             return fail(Disconnected("the caller of the metadata servers was stopped"))
-        running = Deferred.fromCoroutine(self._call(request, timeout, patience))
+        running = Deferred.fromCoroutine(self._call(request, timeout, patience, anyone))
         if not running.called:
             self._running[running] = None
         return running.addBoth(self._ended, running)
@@ -203,13 +222,13 @@ class LeaderCaller:
             running.cancel()
         return self._connections.stop()
 
-    async def _call(self, request: object, timeout: float, patience: float) -> object:
+    async def _call(self, request: object, timeout: float, patience: float, anyone: bool) -> object:
         seconds = self._runtime.reactor.seconds
         deadline = seconds() + patience
         backoff = Backoff(full_jitter(self._runtime.random, FIRST_DELAY, MAX_DELAY))
         attempts = Attempts(self._route, self._addresses)
         while True:
-            address = self._route.next_address()
+            address = self._route.any_address() if anyone else self._route.next_address()
             each = min(timeout, max(deadline - seconds(), 0.1))
             at_once = False
             try:
@@ -224,7 +243,8 @@ class LeaderCaller:
                         self._connections.drop(connection, address)
                     at_once = attempts.failed(address, error)
                 else:
-                    self._answered(request, answer, connection, address)
+                    if not anyone:
+                        self._answered(request, answer, connection, address)
                     return answer
             delay = 0.0 if at_once else backoff.next_delay()
             if seconds() + delay >= deadline:

@@ -108,6 +108,14 @@ from dfs.protocol.messages_moving import (
     RebalanceAction,
     Rebalanced,
 )
+from dfs.protocol.messages_reading import (
+    ChunkPageAt,
+    FileAt,
+    FilePageAt,
+    GetFileAt,
+    ListChunksAt,
+    ListFilesAt,
+)
 from dfs.protocol.removal import Removal, RemovalKind, Survivor
 
 __all__ = [
@@ -115,6 +123,12 @@ __all__ = [
     "Healing",
     "Explanation",
     "Explain",
+    "ChunkPageAt",
+    "FileAt",
+    "FilePageAt",
+    "GetFileAt",
+    "ListChunksAt",
+    "ListFilesAt",
     "AbortUpload",
     "AddReplicas",
     "AllocateChunks",

@@ -21,6 +21,7 @@ from dfs.protocol import wire_health as h
 from dfs.protocol import wire_members as n
 from dfs.protocol import wire_metadata as w
 from dfs.protocol import wire_moving as v
+from dfs.protocol import wire_reading as r
 from dfs.protocol.errors import BadRequest, UnknownRequest
 from dfs.protocol.fast import Codec, Malformed
 from dfs.protocol.layout import Record
@@ -80,6 +81,9 @@ TABLE: dict[int, Entry] = {
     0x31: Entry(n.GET_MEMBERS, ANYONE, CONTROL, (m.Members,)),
     0x32: Entry(n.CHANGE_MEMBER, ANYONE, CONTROL, (m.Members,)),
     0x33: Entry(n.TRANSFER_LEADERSHIP, ANYONE, CONTROL, (m.Done,)),
+    0x38: Entry(r.GET_FILE_AT, ANYONE, CONTROL, (m.FileAt,)),
+    0x39: Entry(r.LIST_CHUNKS_AT, ANYONE, CONTROL, (m.ChunkPageAt,)),
+    0x3A: Entry(r.LIST_FILES_AT, ANYONE, CONTROL, (m.FilePageAt,)),
     0x26: Entry(h.REPORT_DAMAGE, CHUNK_SERVERS, CONTROL, (m.Done,)),
     0x27: Entry(h.REPORT_HEALTH, CHUNK_SERVERS, CONTROL, (m.Done,)),
     0x28: Entry(h.JUDGE_QUARANTINED, CHUNK_SERVERS, CONTROL, (m.QuarantineJudged,)),
@@ -109,6 +113,9 @@ TABLE: dict[int, Entry] = {
     0xB1: Entry(n.MEMBERS),
     0xA5: Entry(h.QUARANTINE_JUDGED),
     0xA6: Entry(h.INVENTORY_DIFFERS),
+    0xB8: Entry(r.FILE_AT),
+    0xB9: Entry(r.CHUNK_PAGE_AT),
+    0xBA: Entry(r.FILE_PAGE_AT),
     0xC0: Entry(c.CHUNK_WRITTEN),
     0xC1: Entry(c.CHUNK_HEAD),
     0xC2: Entry(c.VERIFIED),

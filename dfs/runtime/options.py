@@ -152,6 +152,12 @@ PARALLEL: Setting[int] = Setting(
 REPAIR_STREAMS: Setting[int] = Setting(
     "DFS_REPAIR_STREAMS", count(1, 64), "2", "Repair copies in flight at once on each chunk server."
 )
+READ_FROM: Setting[str] = Setting(
+    "DFS_READ_FROM",
+    one_of("leader", "any"),
+    "leader",
+    "Metadata nodes that answer reads of names and places: the leader or any; both see all that was acknowledged.",
+)
 SCRUB_PERIOD: Setting[float] = Setting(
     "DFS_SCRUB_PERIOD",
     parse_duration,
@@ -175,6 +181,7 @@ SHARED: tuple[Setting[Any], ...] = (
     LEASE,
     STORE,
     PARALLEL,
+    READ_FROM,
     REPAIR_STREAMS,
     SCRUB_PERIOD,
     LOG_FORMAT,

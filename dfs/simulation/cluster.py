@@ -75,8 +75,9 @@ class ClusterClient:
     :ivar files: the API, once :meth:`enter` has reached the cluster; a new one after each :meth:`open`.
     """
 
-    def __init__(self, cluster: SimulatedCluster, host: SimulatedHost) -> None:
+    def __init__(self, cluster: SimulatedCluster, host: SimulatedHost, any_member: bool = False) -> None:
         self.cluster = cluster
+        self._any_member = any_member
         self.host = host
         self.files: Client = self._connect()
         self._uploads = 0
@@ -84,7 +85,8 @@ class ClusterClient:
 
     def _connect(self) -> Client:
         options = ClientOptions(
-            patience=self.cluster.settings.patience, idle_timeout=5.0, hedge_after=0.5, state_folder="/state"
+            patience=self.cluster.settings.patience, idle_timeout=5.0, hedge_after=0.5, state_folder="/state",
+            any_member=self._any_member,
         )
         host, cluster = self.host, self.cluster
         client = connect(cluster.meta_addresses, None, runtime=host.runtime, disk=host.disk, options=options)
@@ -296,10 +298,10 @@ class SimulatedCluster:
         for node in self.nodes.values():
             node.start()
 
-    def client(self) -> ClusterClient:
-        """A new client machine."""
+    def client(self, any_member: bool = False) -> ClusterClient:
+        """A new client machine; ``any_member``: see ClientOptions."""
         host = self.world.host(f"client-{len(self.clients) + 1}")
-        client = ClusterClient(self, host)
+        client = ClusterClient(self, host, any_member)
         self.clients.append(client)
         return client
 

@@ -23,6 +23,11 @@ class MembershipScenarios(ScenarioCase):
         waits for an election time-out (S24, R58)."""
         self.play("S24", "a planned restart of leaders")
 
+    def test_reads_of_any_member(self) -> None:
+        """A reader asks any member, while files come, leaders are killed and members are cut off: every list has all
+        that was acknowledged before it was asked for, and nothing that it had is missing later (S25, R47, R49)."""
+        self.play("S25", "reads of any member")
+
     def test_one_key_two_clusters(self) -> None:
         """A second cluster is founded under the same key by another member list, at an address that the chunk servers
         were given too: they stay with the one that they met first, also when they start again while it is away

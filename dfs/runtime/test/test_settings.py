@@ -38,6 +38,7 @@ class ResolveTests(SynchronousTestCase):
                 "DFS_LEASE": 60.0,
                 "DFS_STORE": "auto",
                 "DFS_PARALLEL": 4,
+                "DFS_READ_FROM": "leader",
                 "DFS_REPAIR_STREAMS": 2,
                 "DFS_SCRUB_PERIOD": 14 * 86400.0,
                 "DFS_LOG_FORMAT": "text",

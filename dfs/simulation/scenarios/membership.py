@@ -238,6 +238,35 @@ async def planned_restart(stage: Stage) -> None:
     check(writers.longest < limit, f"a write took {writers.longest:.2f} s, an election begins after {limit:g} s")
 
 
+async def reads_of_any_member(stage: Stage) -> None:
+    """A reader asks any member, while files come, leaders are killed and members are cut off: every list has all that
+    was acknowledged before it was asked for, and nothing that it had is missing later."""
+    reader = stage.cluster.client(any_member=True)
+    writers = Writers(stage)
+    answered: set[str] = set()
+    before: set[str] = set()
+    for turn in range(60):
+        if turn % 20 == 5:
+            (cut, _) = await stage.followers()
+            stage.world.isolate(cut.name)
+        if turn % 20 == 10:
+            stage.world.heal()
+            (await stage.leader()).kill()
+        if turn % 20 == 15:
+            stage.cluster.start()
+        stored = set(stage.stored)
+        names = set(await reader.names())
+        check(names >= stored, f"acknowledged, and not there: {sorted(stored - names)}")
+        check(names >= before, f"gone again: {sorted(before - names)}")
+        before = names
+        index = reader.files._context.any_member
+        assert index is not None
+        answered.add(index.caller._route._reader)
+        await stage.sleep(0.2)
+    await writers.stop()
+    check(len(answered) > 1, "one member answered all reads")
+
+
 def stray_founder(stage: Stage, name: str) -> SimulatedNode:
     """A metadata server that was started with the cluster's key and with itself alone as --peers."""
 
@@ -278,6 +307,7 @@ SCENARIOS = (
     Scenario("S24", "the metadata cluster grows and shrinks", grow_and_shrink, ClusterSettings(meta_nodes=1)),
     Scenario("S24", "every founder is replaced", all_founders_go),
     Scenario("S24", "a planned restart of leaders", planned_restart),
+    Scenario("S25", "reads of any member", reads_of_any_member),
     Scenario("S28", "one key, two clusters", one_key_two_clusters, ClusterSettings(chunk_servers=3)),
     Scenario("S28", "a restart with --join", restart_of_one_that_joined),
     Scenario("S32", "a lost member is replaced", dead_member_is_replaced, SMALL_LOG),
