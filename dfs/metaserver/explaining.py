@@ -96,7 +96,8 @@ def judge(chunk: ChunkCopies, views: Mapping[int, NodeView], name: Callable[[int
     """A verdict on each node: first the holders, then those that could take a replica, then the others."""
     near = [views[node].rack for node in staying(chunk.nodes, views)]
     free = [view for number, view in views.items() if number not in chunk.nodes and _obstacle(view, chunk) is None]
-    best = min((closeness(view.rack, near) for view in free), default=())
+    alive = [view for view in free if view.state is NodeState.ALIVE] or free  # as placement has it
+    best = min((closeness(view.rack, near) for view in alive), default=())
     ranked: list[tuple[int, str, Verdict]] = []
     for number, view in views.items():
         if number in chunk.nodes:

@@ -148,7 +148,7 @@ class SessionTests(SynchronousTestCase):
             self.assertEqual(bench.machine.head.sessions, 500)
             reads.append(sum(scanned))
         self.assertLess(reads[0], 300)
-        self.assertLess(reads[1], 600)
+        self.assertLess(reads[1], 800)  # a batch ends at each checkpoint of the hash, and a page is read anew there
 
     def _delete(self, bench: Bench, birth: int, number: int) -> Command:
         operation = Operation(self.session(birth, number.to_bytes(8, "big")), 1, 0)
