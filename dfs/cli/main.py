@@ -17,6 +17,8 @@ from dfs.cli.finding import meta_addresses, settings_of
 from dfs.cli.fsck import fsck
 from dfs.cli.init import init
 from dfs.cli.meta import meta
+from dfs.cli.moves import events, rebalance
+from dfs.cli.node import node
 from dfs.cli.options import parse
 from dfs.cli.output import Bar, print_json
 from dfs.cli.running import exit_code_of, run_command
@@ -32,6 +34,7 @@ COMMANDS: dict[str, Callable[[Client, argparse.Namespace], Awaitable[int]]] = {
     "stat": files.stat,
     "fsck": fsck,
     "explain": explain,
+    "rebalance": rebalance,
 }
 """The commands that need nothing but a client."""
 
@@ -46,7 +49,6 @@ def make_bar(options: argparse.Namespace) -> Bar:
     label = {"upload": "sending", "download": "fetching"}.get(options.command, "")
     shared = getattr(options, "out", None) == "-" and sys.stdout.isatty()  # the file itself goes to the terminal
     return Bar(label, sys.stderr, bool(label) and not options.json and not shared)
-
 
 async def with_client(options: argparse.Namespace, settings: Settings, reactor: Any, bar: Bar) -> int:
     """The commands that talk to a cluster."""
@@ -69,8 +71,9 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
             return await whatif(client, options, settings)
         if options.command == "meta":
             return await meta(client, options)
-        command = COMMANDS[options.command]
-        return await command(client, options)
+        if options.command in ("node", "events"):
+            return await {"node": node, "events": events}[options.command](client, options, runtime.reactor)
+        return await COMMANDS[options.command](client, options)
 
 
 async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar: Bar) -> int:

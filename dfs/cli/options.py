@@ -123,6 +123,10 @@ def build_parser() -> Parser:
     add("status", "Leader, nodes and their state, space, redundancy debt.")
     init = add("init", "Make the key of a new cluster, for nodes on machines of your own.")
     init.add_argument("--key-file", required=True, metavar="PATH", help="where to write it, readable by its owner only")
+    from dfs.cli.node_options import add_moves, add_node  # they are words of this command
+
+    add_node(commands.add_parser("node", help="the chunk servers, and what is wished of them", parents=[shared]))
+    add_moves(add)
     _add_meta(commands.add_parser("meta", help="who belongs to the metadata cluster", parents=[shared]))
     _add_cluster(commands.add_parser("cluster", help="a local cluster of real processes", parents=[shared]))
     _add_store(commands.add_parser("store", help="tools for a stopped node's tables", parents=[shared]))

@@ -16,7 +16,7 @@ from dfs.protocol.messages import ChunkCommit, DurableReplica
 from dfs.protocol.values import FileId, Generation, NodeNumber
 
 
-class RetiringTests(SynchronousTestCase):
+class RetiringCase(SynchronousTestCase):
     """One chunk with four replicas on nodes 1 to 4, three of them wanted."""
 
     def setUp(self) -> None:
@@ -55,6 +55,10 @@ class RetiringTests(SynchronousTestCase):
         answer = self.bench.do(moving.RetireReplicas(retirements))
         assert isinstance(answer, Retired)
         return answer.taken
+
+
+class RetiringTests(RetiringCase):
+    """What may be struck off."""
 
     def test_surplus(self) -> None:
         """With three others read and recorded, the fourth is struck off; the entry is its evidence (S16)."""
