@@ -243,6 +243,8 @@ class Reporter:
             self._kicked = True
             return
         if answer.leads:
+            if answer.next_ms:
+                standing.interval = answer.next_ms / 1000
             standing.term = max(standing.term, answer.term)
             standing.jobs.taken(beat.results)
             standing.jobs.accept(answer.jobs)

@@ -17,6 +17,9 @@ from dfs.protocol.errors import Forbidden
 from dfs.protocol.interfaces import PeerInfo
 from dfs.protocol.messages import Heartbeat, HeartbeatAnswer, JobKind, JobResult
 
+SOON = 0.5
+MOST_BEATS = 1_000  # a second that may be asked for, of all nodes together
+
 
 class Heartbeats:
     """For one leadership."""
@@ -67,7 +70,16 @@ class Heartbeats:
             register=register,
             inventory=beat is not None and term.inventorying.ask(beat.node),
             jobs=jobs,
+            next_ms=int(1000 * self._interval()),
         )
+
+    def _interval(self) -> float:
+        """Seconds until the node's next beat: soon while somebody is silent or something is to be healed, so that
+        orders reach their nodes within a second of a death."""
+        usual = self._seams.config.heartbeat_interval
+        if not (self._term.repair.planner.is_busy() or self._term.judging.is_anybody_silent()):
+            return usual
+        return min(usual, max(SOON, len(self._seams.roster.numbers()) / MOST_BEATS))
 
     def _conflict(self, peer: PeerInfo, beat: Heartbeat) -> Forbidden:
         sentence = f"the folder of {peer.name} is run by two processes at once, one of them at {peer.address}"

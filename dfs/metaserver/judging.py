@@ -79,6 +79,10 @@ class Judging:
             term.trims.trimmer.node_died(number)
             term.repair_duty.nudge()
 
+    def is_anybody_silent(self) -> bool:
+        """Whether some node is suspect."""
+        return NodeState.SUSPECT in self._states.values()
+
     def forget(self, number: int) -> None:
         """It was removed."""
         self._states.pop(number, None)

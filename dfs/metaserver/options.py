@@ -22,7 +22,10 @@ from dfs.runtime.options import (
     HEARTBEAT_INTERVAL,
     LEASE,
     LOG_FORMAT,
+    MOVE_RATE,
+    NODE_MOVE_RATE,
     REPAIR_STREAMS,
+    SETTLE_AFTER,
     STORE,
     SUSPECT_AFTER,
     UPLOAD_TTL,
@@ -40,6 +43,9 @@ SETTINGS = (
     LEASE,
     UPLOAD_TTL,
     REPAIR_STREAMS,
+    MOVE_RATE,
+    NODE_MOVE_RATE,
+    SETTLE_AFTER,
     LOG_FORMAT,
 )
 
@@ -126,6 +132,9 @@ class Options(DaemonOptions):
             lease=settings[LEASE],
             upload_ttl=settings[UPLOAD_TTL],
             repair_streams=settings[REPAIR_STREAMS],
+            move_rate=settings[MOVE_RATE],
+            node_move_rate=settings[NODE_MOVE_RATE],
+            settle_after=settings[SETTLE_AFTER],
         )
 
 

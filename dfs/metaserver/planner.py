@@ -135,9 +135,7 @@ class Planner:
 
     def _note_rack(self, former: placement.NodeView | None, view: placement.NodeView) -> None:
         """What could lie better is another set now: a label changed, or a rack appeared that nobody could use."""
-        if former is not None and (former.rack, former.state, former.free > ROOM) == (
-            view.rack, view.state, view.free > ROOM
-        ):  # fmt: skip
+        if former is not None and _room(former) == _room(view):
             return
         if self._racks is not None and not self._racks.has(view.rack) and view.state is NodeState.ALIVE:
             self._sweep.hurry()
@@ -195,10 +193,9 @@ class Planner:
         self._waiting.put(key, now + min(BACK_OFF[0] * 2**failures, BACK_OFF[1]))
 
     def _land(self, flight: Flight) -> None:
-        copy = flight.copy
-        del self._flights[copy.job]
-        del self._flying[copy.chunk.file_id, copy.chunk.index]
-        self._streams.end(copy)
+        del self._flights[flight.copy.job]
+        del self._flying[flight.copy.chunk.file_id, flight.copy.chunk.index]
+        self._streams.end(flight.copy)
 
     # ---- reading
 
@@ -290,8 +287,8 @@ class Planner:
 
     def plan(self, now: float, limit: int = 64) -> list[Copy]:
         """At most ``limit`` new jobs, most urgent first."""
-        for flight in [each for each in self._flights.values() if each.deadline <= now]:
-            self.result(flight.copy.job, False, now)
+        for job in [job for job, flight in self._flights.items() if flight.deadline <= now]:
+            self.result(job, False, now)
         for key in self._waiting.due(now):
             self._looks[key] = None
         if self._aside.entries and now >= self._aside.since + ASIDE_SECONDS:
@@ -377,6 +374,10 @@ class Planner:
 
     # ---- for status
 
+    def is_busy(self) -> bool:
+        """Whether anything is to be copied now, or is being copied."""
+        return bool(self._backlog or self._flights)
+
     def is_short(self) -> bool:
         """Whether some chunk that lacks copies could be given one: nothing less urgent is begun meanwhile."""
         waits = self._backlog.most_urgent()
@@ -386,8 +387,8 @@ class Planner:
         """What is short: backlog, flights, set aside; each chunk as it was when it was last looked at.  Chunks of scans
         that still run are not counted yet."""
         flying = Tally()
-        for flight in self._flights.values():
-            flying.count(flight.copy.chunk, len(counting(flight.copy.chunk.nodes, self._nodes)))
+        for copy in (flight.copy for flight in self._flights.values()):
+            flying.count(copy.chunk, len(counting(copy.chunk.nodes, self._nodes)))
         tallies = (self._backlog.tally, flying, self._aside.tally)
         return debt_of(tallies, len(self._aside.entries), bool(self._scans or self._looks))
 
@@ -397,3 +398,7 @@ class Planner:
         if flight is not None or key in self._waiting.times or key in self._aside.entries:
             return of_entry(key, now, flight, self._waiting, self._failures.get(key, 0), self._aside)
         return of_queue(key in self._backlog, key in self._looks, bool(self._scans))
+
+
+def _room(view: placement.NodeView) -> tuple[str, NodeState, bool]:
+    return view.rack, view.state, view.free > ROOM

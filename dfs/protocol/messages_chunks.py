@@ -106,7 +106,8 @@ class Heartbeat:
 @frozen
 class HeartbeatAnswer:
     """``leads`` tells whether the answerer led in ``term`` when it answered: only then are results taken and jobs
-    given.  ``register`` asks for a registration anew, ``inventory`` for a full inventory."""
+    given.  ``register`` asks for a registration anew, ``inventory`` for a full inventory.  ``next_ms`` is when the next
+    beat is due, 0: as before."""
 
     leads: bool
     term: int
@@ -114,6 +115,7 @@ class HeartbeatAnswer:
     register: bool
     inventory: bool
     jobs: tuple[Job, ...]
+    next_ms: int = 0
 
 
 @frozen

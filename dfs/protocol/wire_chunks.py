@@ -102,6 +102,7 @@ HEARTBEAT_ANSWER = Record(
     register=Flag(),
     inventory=Flag(),
     jobs=Items(JOB, MAX_JOBS),
+    next_ms=U32,
 )
 INVENTORY = Record(
     m.Inventory,

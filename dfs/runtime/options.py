@@ -158,6 +158,18 @@ READ_FROM: Setting[str] = Setting(
     "leader",
     "Metadata nodes that answer reads of names and places: the leader or any; both see all that was acknowledged.",
 )
+MOVE_RATE: Setting[int] = Setting(
+    "DFS_MOVE_RATE", size(0, 1 << 50), "0", "Bytes a second that all copies between chunk servers take; 0 is no limit."
+)
+NODE_MOVE_RATE: Setting[int] = Setting(
+    "DFS_NODE_MOVE_RATE", size(0, 1 << 50), "0", "The same of one chunk server, sent and received; 0 is no limit."
+)
+SETTLE_AFTER: Setting[float] = Setting(
+    "DFS_SETTLE_AFTER",
+    parse_duration,
+    "10m",
+    "How long after a chunk server came back from the dead nothing is trimmed because of it.",
+)
 SCRUB_PERIOD: Setting[float] = Setting(
     "DFS_SCRUB_PERIOD",
     parse_duration,
@@ -183,6 +195,9 @@ SHARED: tuple[Setting[Any], ...] = (
     PARALLEL,
     READ_FROM,
     REPAIR_STREAMS,
+    MOVE_RATE,
+    NODE_MOVE_RATE,
+    SETTLE_AFTER,
     SCRUB_PERIOD,
     LOG_FORMAT,
 )
