@@ -19,7 +19,7 @@ from attrs import frozen
 from dfs.metaserver import placement
 from dfs.metaserver.placement import NodeView
 from dfs.protocol.messages import DurableReplica
-from dfs.protocol.values import NodeState
+from dfs.protocol.values import MAX_CHUNK_SIZE, NodeState
 
 LEAVING = (NodeState.DRAINING, NodeState.DRAINED)
 
@@ -77,6 +77,11 @@ def _closeness(node: int, among: Sequence[int], views: Mapping[int, NodeView]) -
 
 def _fullness(view: NodeView) -> int:
     return 1000 - view.free * 1000 // max(view.total, 1)
+
+
+def room_of(view: NodeView) -> tuple[str, NodeState, bool]:
+    """What of a node decides which chunks could lie better: its rack, its state, whether any chunk fits."""
+    return view.rack, view.state, view.free > MAX_CHUNK_SIZE + placement.RESERVE
 
 
 def may_have_surplus(former: NodeView, view: NodeView) -> bool:

@@ -35,14 +35,14 @@ from dfs.metaserver.backlog import Backlog, Tally
 from dfs.metaserver.balancing import Balance
 from dfs.metaserver.deciding import Chooser
 from dfs.metaserver.draining import Drains
-from dfs.metaserver.mover import LEAVING, Need, counting, may_have_surplus, need, staying, surplus
+from dfs.metaserver.mover import LEAVING, Need, counting, may_have_surplus, need, room_of, staying, surplus
 from dfs.metaserver.moves import ASIDE_SECONDS, Aside, Copy, Debt, Flight, Sweep, Waiting, debt_of
 from dfs.metaserver.pacing import Pace
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.scanning import PAGE, SHORT_SCAN, SWEEP, Key, Reply, Request
 from dfs.metaserver.streams import Streams
 from dfs.metaserver.whereabouts import Whereabouts, of_entry, of_queue
-from dfs.protocol.values import MAX_CHUNK_SIZE, NodeState
+from dfs.protocol.values import NodeState
 
 MAX_BACKLOG = 100_000
 MAX_LOOKS = 10_000
@@ -52,7 +52,6 @@ SLOWEST = 1 << 20
 BACK_OFF = (1.0, 60.0)  # the first one, doubled by each failure, and the longest
 MAX_CANDIDATES = 1_000  # chunks looked at by one call of plan
 MAX_COMPARED = 20_000  # nodes compared by one call of plan: about 10 ms
-ROOM = MAX_CHUNK_SIZE + placement.RESERVE  # free bytes with which any chunk fits
 
 
 class Planner:
@@ -135,7 +134,7 @@ class Planner:
 
     def _note_rack(self, former: placement.NodeView | None, view: placement.NodeView) -> None:
         """What could lie better is another set now: a label changed, or a rack appeared that nobody could use."""
-        if former is not None and _room(former) == _room(view):
+        if former is not None and room_of(former) == room_of(view):
             return
         if self._racks is not None and not self._racks.has(view.rack) and view.state is NodeState.ALIVE:
             self._sweep.hurry()
@@ -398,7 +397,3 @@ class Planner:
         if flight is not None or key in self._waiting.times or key in self._aside.entries:
             return of_entry(key, now, flight, self._waiting, self._failures.get(key, 0), self._aside)
         return of_queue(key in self._backlog, key in self._looks, bool(self._scans))
-
-
-def _room(view: placement.NodeView) -> tuple[str, NodeState, bool]:
-    return view.rack, view.state, view.free > ROOM
