@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from dfs.chunkserver.child import PUT_TIMEOUT, Pool
 from dfs.chunkserver.handles import Reading
@@ -41,13 +42,14 @@ class Worker:
 
     def __init__(
         self,
+        clock: IReactorTime,
         node: str,
         store: ChunkStore,
         pool: Pool,
         remover: Remover,
         number: Callable[[], NodeNumber],
     ) -> None:
-        self._node, self._store, self._pool = node, store, pool
+        self._clock, self._node, self._store, self._pool = clock, node, store, pool
         self._remover, self._number = remover, number
 
     async def perform(self, job: Job) -> Sequence[JobResult]:
@@ -114,7 +116,7 @@ class Worker:
         put = connection.open_put(request, PUT_TIMEOUT)
         digest = hashlib.sha256()
         try:
-            await Sender(reading, put, 0, job.length, digest).run()
+            await Sender(self._clock, reading, put, 0, job.length, digest).run()
             if digest.digest() != job.sha256:
                 if await self._store.doubt(ref, "its bytes are not those that were committed") is None:
                     raise self._other_bytes()

@@ -34,6 +34,9 @@ _log = Logger()
 MOST_UNREADABLE = 8
 """Unreadable replicas since the start that are set aside; with more the disk is in trouble."""
 
+SLOW = 10.0
+"""Seconds after which a call that has not ended tells that the disk is in trouble (S23)."""
+
 TROUBLED = 3
 """With this many unreadable replicas since the start the node says that its disk is in trouble."""
 
@@ -63,6 +66,8 @@ class Doubts:
     @property
     def trouble(self) -> str:
         """Why the node had better get nothing new; "" for nothing."""
+        if self._store.waited > SLOW:
+            return f"its disk has not answered for more than {SLOW:g} s"
         if self.unreadable < TROUBLED:
             return ""
         return f"its disk could not read {self.unreadable} replicas since the start"

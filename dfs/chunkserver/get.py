@@ -6,6 +6,8 @@ store sets the replica aside and has metadata told (S11).
 
 from __future__ import annotations
 
+from collections import Counter
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -14,6 +16,7 @@ from dfs.chunkserver.handles import Reading
 from dfs.chunkserver.reading import covering
 from dfs.chunkserver.sending import Sender
 from dfs.chunkserver.store import ChunkStore
+from dfs.chunkserver.traffic import ClientTraffic
 from dfs.protocol.errors import BadRequest, Busy, DFSError, InternalError
 from dfs.protocol.interfaces import IOutgoingStream
 from dfs.protocol.messages import ChunkHead, GetChunk
@@ -24,39 +27,59 @@ _log = Logger()
 MOST_GETS = 256
 """Replicas open for reading at once; each is one file descriptor and at most 2 MiB."""
 
+MOST_A_HOST = 128
+"""Of these for one address: no stranger has all places (S43)."""
+
 
 class Gets:
     """The reads in progress."""
 
     def __init__(self, clock: IReactorTime, store: ChunkStore) -> None:
         self._clock, self._store = clock, store
+        self.traffic = ClientTraffic()
         self._opening = 0
+        self._hosts: Counter[str] = Counter()  # places of each address
         self._running: dict[Reading, Deferred[None] | None] = {}
 
     def __len__(self) -> int:
         return self._opening + len(self._running)
 
-    async def open(self, request: GetChunk, stream: IOutgoingStream) -> ChunkHead:
-        """The head; the blocks follow from the next turn of the reactor on.
+    async def open(self, request: GetChunk, stream: IOutgoingStream, host: str) -> ChunkHead:
+        """The head; the blocks follow from the next turn of the reactor on.  ``host`` is the reader's address.
         Raises ReplicaNotFound, ReplicaCorrupt, BadRequest, Busy, DiskFailed."""
         if len(self) >= MOST_GETS:
             raise Busy(f"{MOST_GETS} reads are in progress")
+        if self._hosts[host] >= MOST_A_HOST:
+            raise Busy(f"{MOST_A_HOST} reads are in progress for {host}")
         ref = ChunkRef(request.file_id, request.index, request.generation)
         self._opening += 1  # until it is among the running
+        self._hosts[host] += 1
         try:
             reading = await self._store.open_reader(ref)
+        except BaseException:
+            self._leave(host)
+            raise
         finally:
             self._opening -= 1
         footer = reading.footer
         if request.offset + request.length > footer.length:
             reading.close()
+            self._leave(host)
             raise BadRequest(f"bytes up to {request.offset + request.length} of {footer.length} were asked for")
-        self._clock.callLater(0, self._start, request, ref, reading, stream)
+        self._clock.callLater(0, self._start, request, ref, reading, stream, host)
         return ChunkHead(footer.length, footer.sha256)
 
-    def _start(self, request: GetChunk, ref: ChunkRef, reading: Reading, stream: IOutgoingStream) -> None:
+    def _leave(self, host: str) -> None:
+        self._hosts[host] -= 1
+        if not self._hosts[host]:
+            del self._hosts[host]
+
+    def _start(
+        self, request: GetChunk, ref: ChunkRef, reading: Reading, stream: IOutgoingStream, host: str
+    ) -> None:
         self._running[reading] = None
-        task = Deferred.fromCoroutine(self._run(request, ref, reading, stream))
+        running = self._run(request, ref, reading, stream)
+        task = Deferred.fromCoroutine(running).addBoth(lambda _: self._leave(host))
         if reading in self._running:
             self._running[reading] = task
 
@@ -64,7 +87,8 @@ class Gets:
         footer = reading.footer
         start, end = covering(request.offset, request.length, footer.length)
         try:
-            await Sender(reading, stream, start, end).run()
+            await Sender(self._clock, reading, stream, start, end).run()
+            self.traffic.count(end - start)
             whole = (start, end) == (0, footer.length)
             stream.end(end - start, footer.sha256 if whole else b"")
         except DFSError as error:

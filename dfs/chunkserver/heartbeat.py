@@ -77,6 +77,7 @@ class Standing:
     :ivar number: our node number, 0 while it is not known.
     :ivar term: the highest of the leaders that were heard.
     :ivar streams: counts the transfers in progress.
+    :ivar clients: at a moment, how many of them are clients', and the bytes/s of these.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Standing:
         founding: Founding,
     ) -> None:
         self.number = NodeNumber(0)
+        self.clients: Callable[[float], tuple[int, int]] = lambda now: (0, 0)
         self.term = 0
         self.scrubber: Scrubber | None = None
         self.interval = FIRST_INTERVAL
@@ -120,6 +122,7 @@ class Standing:
             store.number,
             self.jobs.running,
             self.jobs.results(RESULTS),
+            *self.clients(self.runtime.reactor.seconds()),
         )
 
     def health(self) -> ReportHealth:

@@ -170,13 +170,14 @@ class ChunkServer(Service):
         remover = Remover(
             runtime.reactor, store, keeper, keys, self.clock, lambda: standing.number, lambda: standing.term
         )
-        worker = Worker(config.node, store, self._pool, remover, lambda: standing.number)
-        jobs = self._jobs = Jobs(worker.perform, config.copies, self._kick)
+        worker = Worker(runtime.reactor, config.node, store, self._pool, remover, lambda: standing.number)
+        jobs = self._jobs = Jobs(runtime.reactor, worker.perform, config.copies, self._kick)
         who = Self(config.node, config.advertise, folder.incarnation, runtime.entropy(16), config.rack)
         standing = Standing(runtime, who, store, jobs, self.clock, lambda: service.streams, founding)
         if config.scrub_period:
             scrubber = Scrubber(runtime, store, config.scrub_period, lambda: service.streams > 0)
             self._scrubber = standing.scrubber = scrubber
+        standing.clients = lambda now: (service.clients, gets.traffic.rate(now))
         store.doubts.on_damage = partial(self._report_damage, standing)
         self._factory = ServerFactory(runtime, identity, service, self.cluster_time_ms)
         await self._listen(self._factory)

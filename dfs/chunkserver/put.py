@@ -117,6 +117,16 @@ class Put:
         return Child(self._clock, self._around.pool, targets, forwarded, self._flow)
 
     @property
+    def is_clients(self) -> bool:
+        """Whether a client writes, not a copy for repair."""
+        return self._request.grant.kind == GrantKind.PUT
+
+    @property
+    def received(self) -> int:
+        """Bytes of the chunk, once all are here."""
+        return 0 if self._end is None else self._end[0]
+
+    @property
     def hangs(self) -> bool:
         """Whether the put is over but a thread of it still hangs in the disk."""
         return self._disk_hangs and not self._idle

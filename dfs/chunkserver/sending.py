@@ -1,7 +1,8 @@
 """A replica going out: read on a thread, verified, written as fast as the transport drains.
 
 One engine for reads (GetChunk) and copies (repair).  At most two reads of 1 MiB are in
-memory: the one being written and the next one, besides the transport's own buffer.
+memory: the one being written and the next one, besides the transport's own buffer.  A receiver that does not drain
+that buffer (1 MiB) in SLOWEST seconds is given up: a byte now and then keeps no place (S43).
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
 from dfs.chunkserver.handles import Reading
 from dfs.chunkserver.reading import READ, Digest
-from dfs.protocol.errors import Cancelled, DFSError
+from dfs.protocol.errors import Cancelled, DeadlinePassed, DFSError
 from dfs.protocol.interfaces import Block, IOutgoingStream
+
+SLOWEST = 60.0
 
 
 @implementer(IPushProducer)
@@ -26,19 +29,26 @@ class Sender:
     """
 
     def __init__(
-        self, reading: Reading, stream: IOutgoingStream, start: int, end: int, digest: Digest | None = None
+        self,
+        clock: IReactorTime,
+        reading: Reading,
+        stream: IOutgoingStream,
+        start: int,
+        end: int,
+        digest: Digest | None = None,
     ) -> None:
+        self._clock = clock
         self._reading, self._stream = reading, stream
         self._next, self._end, self._digest = start, end, digest
         self._paused = False
-        self._stopped = False
+        self._stopped = self._late = False
         self._wake: Deferred[None] | None = None
         self._ahead: Deferred[list[Block]] | None = None
         self._left: Deferred[Any] | None = None  # a read that nobody wants any more; why we stopped is what counts
 
     async def run(self) -> None:
         """Send all blocks; the caller ends or aborts the stream and closes the reading.
-        Raises Cancelled after :meth:`stopProducing`, ReplicaCorrupt, DiskFailed."""
+        Raises Cancelled after :meth:`stopProducing`, DeadlinePassed, ReplicaCorrupt, DiskFailed."""
         self._stream.register_producer(self)
         try:
             while self._next < self._end or self._ahead is not None:
@@ -69,11 +79,20 @@ class Sender:
         self._next += length
 
     async def _ready(self) -> None:
-        while self._paused and not self._stopped:
+        while self._paused and not self._stopped and not self._late:
             self._wake = Deferred()
+            timer = self._clock.callLater(SLOWEST, self._give_up)
             await self._wake
+            if timer.active():
+                timer.cancel()
+        if self._late:
+            raise DeadlinePassed(f"the receiver took less than a buffer in {SLOWEST:g} s")
         if self._stopped:
             raise Cancelled("the receiver is gone")
+
+    def _give_up(self) -> None:
+        self._late = True
+        self._kick()
 
     def pauseProducing(self) -> None:
         """The transport is full."""

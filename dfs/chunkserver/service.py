@@ -42,6 +42,11 @@ class ChunkService:
         """Transfers in progress."""
         return len(self._puts) + len(self._gets)
 
+    @property
+    def clients(self) -> int:
+        """Those of clients among them."""
+        return sum(put.is_clients for put in self._puts) + len(self._gets)
+
     def drain(self) -> Deferred[None]:
         """Take no more puts; fires when nothing of those in progress runs any more."""
         self._draining = True
@@ -52,6 +57,8 @@ class ChunkService:
 
     def _put_finished(self, put: Put) -> None:
         self._puts.discard(put)
+        if put.is_clients:
+            self._gets.traffic.count(put.received)
         if put.hangs:
             self._hanging.append(put)
         self._tell_drained()
@@ -131,7 +138,8 @@ class ChunkService:
     def get_opened(self, connection: IConnection, request: object, stream: IOutgoingStream) -> Deferred[object]:
         """The head; the blocks follow."""
         assert isinstance(request, GetChunk)
-        return shielded(self._gets.open(request, stream))
+        host = connection.peer.address.rpartition(":")[0]
+        return shielded(self._gets.open(request, stream, host))
 
     def message_received(self, connection: IConnection, payload: bytes) -> None:
         """Chunk servers exchange no one-way messages."""

@@ -79,7 +79,7 @@ class ChunkStore:
         self.doubts = Doubts(self, node)
         self._space: Space | None = None
         self._measuring: Deferred[None] | None = None
-        self._calls = 0
+        self._calls: dict[object, float] = {}  # when each began that has not ended
         self._idle: list[Deferred[None]] = []
 
     # ---- start ----------------------------------------------------------------------------------
@@ -144,7 +144,8 @@ class ChunkStore:
         return waiting
 
     async def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        self._calls += 1
+        call = object()
+        self._calls[call] = self._runtime.reactor.seconds()
         try:
             return await self._runtime.threads.run(self._guarded, function, arguments)
         except NotFound as error:
@@ -155,10 +156,16 @@ class ChunkStore:
         except DiskError as error:
             raise dfs_error(error, self._node) from error
         finally:
-            self._calls -= 1
+            del self._calls[call]
             waiting, self._idle = ([], self._idle) if self._calls else (self._idle, [])
             for each in waiting:
                 each.callback(None)
+
+    @property
+    def waited(self) -> float:
+        """For how many seconds the oldest call on a thread has waited for the disk."""
+        oldest = next(iter(self._calls.values()), None)
+        return 0.0 if oldest is None else float(self._runtime.reactor.seconds() - oldest)
 
     def _guarded(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """On the thread: after a failed sync nobody may take for durable what the kernel still shows (S31)."""

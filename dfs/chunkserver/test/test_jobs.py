@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.chunkserver.clustertime import MAX_FREE_RUN_MS, ClusterClock
-from dfs.chunkserver.jobs import MOST_JOBS, Jobs
+from dfs.chunkserver.jobs import MOST_HANGING, MOST_JOBS, VERIFY_PATIENCE, Jobs
 from dfs.metaserver.granting import VALID_MS
-from dfs.protocol.errors import InternalError, NoSpace
+from dfs.protocol.errors import DeadlinePassed, InternalError, NoSpace
 from dfs.protocol.messages import Job, JobKind, JobResult
 from dfs.protocol.trust import KeyRing
 from dfs.protocol.values import FileId, Generation, GrantKind, NodeNumber
@@ -25,7 +26,8 @@ class JobsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.began: list[tuple[Job, Deferred[None]]] = []
         self.beats = 0
-        self.jobs = Jobs(self.perform, 2, self.beat)
+        self.clock = Clock()
+        self.jobs = Jobs(self.clock, self.perform, 2, self.beat)
 
     def beat(self) -> None:
         self.beats += 1
@@ -49,13 +51,36 @@ class JobsTests(SynchronousTestCase):
         self.assertEqual(self.beats, 1)
         self.assertEqual([one.job for one in self.jobs.results(10)], [0])
 
+    def test_hanging_jobs(self) -> None:
+        """S12, S23: a job that hangs is reported as failed in time and its place goes to the next; with too many that
+        hang none begins; one that ends after all makes room and is not reported again."""
+        self.jobs.accept([job(number, number) for number in range(12)])
+        for _ in range(4):
+            self.clock.advance(VERIFY_PATIENCE)
+        count = MOST_HANGING + 1  # the last two began when one of them was still allowed
+        self.assertEqual(self.numbers(), list(range(count)))
+        self.assertEqual((self.jobs.hanging, self.jobs.active), (count, 0))
+        results = self.jobs.results(10)
+        self.assertEqual([(one.job, one.code) for one in results], [(n, DeadlinePassed.code) for n in range(count)])
+        self.jobs.taken(results)
+        self.jobs.accept([job(1, 1)])
+        self.assertNotIn(1, self.jobs.running)
+        self.began[2][1].callback(None)
+        self.began[3][1].callback(None)
+        self.assertEqual(self.numbers(), list(range(count + 2)))
+        self.assertEqual(self.jobs.results(10), ())
+        self.began[count][1].callback(None)
+        self.assertEqual([(one.job, one.code) for one in self.jobs.results(10)], [(count, 0)])
+        self.jobs.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_nothing_to_report(self) -> None:
         """A job that ended without a result is reported as failed: what nobody takes would stay for ever (S12)."""
 
         async def perform(job: Job) -> Sequence[JobResult]:
             return []
 
-        jobs = Jobs(perform, 2, self.beat)
+        jobs = Jobs(self.clock, perform, 2, self.beat)
         jobs.accept([job(1)])
         (result,) = jobs.results(10)
         self.assertEqual((result.job, result.code), (1, InternalError.code))

@@ -233,6 +233,7 @@ class ReportTests(SynchronousTestCase):
         cluster.world.run(5.0)
         beats = [one for one in cluster.meta.heard if isinstance(one, m.Heartbeat)]
         self.assertIn(len(beats), (4, 5, 6))
+        self.assertEqual((beats[-1].clients, beats[-1].client_rate), (0, 0))
         disk = cluster.world.hosts["chunk-1"].disk
         self.assertEqual(
             (beats[-1].node, beats[-1].chunks, beats[-1].used, beats[-1].free, beats[-1].number),
