@@ -120,8 +120,8 @@ class MembershipTests(Growing):
         cluster.propose(b"one")
         former = cluster.leader()
         cluster.isolate(former.name)
-        begun = outcome(node_of(former).change(AddLearner("d", "d:1")))
         again = outcome(node_of(former).change(AddLearner(former.name, f"{former.name}:1")))
+        begun = outcome(node_of(former).change(AddLearner("d", "d:1")))
         cluster.world.run(3.0)
         self.assertIsInstance(begun[0], OutcomeUnknown)
         self.assertNotIsInstance(again[0], Configuration)
@@ -180,14 +180,17 @@ class SnapshotTests(Growing):
             cluster.propose(b"entry %d" % number)
         cluster.world.run(1.0)
         self.grow(cluster, "d")
+        for number in range(20):
+            cluster.propose(b"more %d" % number)
         cluster.settle()
+        cluster.world.run(1.0)
         for name in "abcd":
             cluster.crash(name)
         for name in "abcd":
             cluster.start(name)
             self.assertEqual(node_of(cluster.members[name]).configuration().voters, tuple("abcd"))
         cluster.propose(b"after")
-        self.assertEqual(len(cluster.settle()), 31)
+        self.assertEqual(len(cluster.settle()), 51)
 
     def test_power_cuts_at_each_operation_of_a_newcomer(self) -> None:
         """R37 R38 S28: a newcomer whose power is cut at any operation of its disk, the switch to its snapshot among

@@ -244,6 +244,18 @@ class NowApplier:
         return succeed(function(*arguments))
 
 
+class LaterApplier:
+    """Keeps calls until a test runs them."""
+
+    def __init__(self, machine: ListMachine) -> None:
+        self.machine = machine
+        self.calls: list[tuple[Any, tuple[Any, ...], Deferred[Any]]] = []
+
+    def run(self, function: Any, *arguments: Any) -> Deferred[Any]:
+        self.calls.append((function, arguments, Deferred()))
+        return self.calls[-1][2]
+
+
 class SenderTests(SynchronousTestCase):
     """A transfer's window (R40)."""
 
@@ -290,6 +302,23 @@ class SenderTests(SynchronousTestCase):
         self.answer(0, SnapshotProgress.INSTALLED)
         self.assertEqual(self.events, [("started", "b", 9), ("sent", "b", 9)])
         self.assertEqual(b"".join(piece.data for piece in self.pieces)[-1000:], b"x" * 1000)
+
+    def test_nothing_is_read_on_the_loop(self) -> None:
+        """R43: making a snapshot takes nothing of the loop: it is opened and read on the state machine's lane alone, a
+        piece at a time, so no call of the lane lasts longer than one piece."""
+        applier = LaterApplier(ListMachine(Store(now=(SnapshotMark(9, 3), (b"x" * 1000,)))))
+        self.sender._applier = applier  # type: ignore[assignment]
+        self.sender.wanted("b", 5)
+        asked = []
+        while not self.pieces or not self.pieces[-1].last:
+            self.assertEqual(len(applier.calls), 1, "one call at a time")
+            function, arguments, done = applier.calls.pop()
+            asked.append((function.__name__, *arguments))
+            done.callback(function(*arguments))
+            if self.pieces:
+                self.answer(self.pieces[-1].offset + len(self.pieces[-1].data))
+        self.assertEqual(asked[0], ("open_snapshot",))
+        self.assertEqual(set(asked[1:]), {("read", 100)})
 
     def test_resend_and_give_up(self) -> None:
         """R40: a silent follower gets the window again, and in the end the transfer fails once."""
