@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -93,6 +94,25 @@ class LayoutTests(ClusterCase):
             layout = self.plan(folder)
             layouts.write(layout)
             self.assertEqual(layouts.read(folder), layout)
+
+    def test_membership(self) -> None:
+        """What a change of the metadata members leaves behind is read again: founders are always started with the list
+        of the founding, one that joined with --join and those that are there, and no name is used twice."""
+        layout = self.written()
+        founding = layout.founding()
+        joined = layouts.Node("meta-4", "meta", "127.0.0.1:1234", f"{self.folder}/meta-4", joined=True)
+        nodes = (*(node for node in layout.nodes if node.name != "meta-1"), joined)
+        layout = evolve(layout, nodes=nodes, founders=founding, retired=("meta-1", "meta-5"))
+        layouts.write(layout)
+        self.assertEqual(layouts.read(self.folder), layout)
+        self.assertEqual((layout.new_name("meta"), layout.new_name("chunk")), ("meta-6", "chunk-3"))
+        words = command_line(layout, layout.named("meta-2"))
+        self.assertEqual(words[words.index("--peers") + 1], founding)
+        self.assertNotIn("--join", words)
+        words = command_line(layout, joined)
+        there = ",".join(f"{name}={layout.named(name).address}" for name in ("meta-2", "meta-3"))
+        self.assertEqual(words[words.index("--peers") + 1], there)
+        self.assertIn("--join", words)
 
     def test_damaged(self) -> None:
         """A damaged cluster.toml is a sentence, a missing one is none."""
@@ -230,6 +250,12 @@ class CommandTests(ClusterCase):
         self.written()
         error = self.failure("up", "-m", "5")
         self.assertEqual((error.exit_code, "has 3 meta nodes" in error.message), (2, True))
+
+    def test_chunk_servers_are_not_removed_so(self) -> None:
+        """`dfs cluster remove` is for metadata nodes; a chunk server is refused before anything is touched."""
+        layout = self.written()
+        self.assertEqual(self.failure("remove", "chunk-1").exit_code, 2)
+        self.assertEqual(layouts.read(self.folder), layout)
 
     def test_one_start_at_a_time(self) -> None:
         """A second `up` in the same folder says that another one is at work."""

@@ -81,6 +81,23 @@ class OptionsTests(SynchronousTestCase):
         ):
             self.assertIn(words, self.refusal(**changed))
 
+    def test_join(self) -> None:
+        """One that joins says where it is reached and who is there already: as many as there are, itself or not; it
+        founds nothing (S28)."""
+        options = Options()
+        there = self.arguments(peers="meta-1=h:1,meta-2=h:2", node_id="meta-4", advertise=f"127.0.0.1:{self.port}")
+        options.parseOptions([*there, "--join"])
+        config = options["meta_config"]
+        self.assertEqual((config.join, config.address), (True, f"127.0.0.1:{self.port}"))
+        self.assertEqual(config.raft().founding_payload(), b"")
+        for missing, arguments in (
+            ("--advertise is needed", self.arguments(peers="meta-1=h:1", node_id="meta-4")),
+            ("names nobody", self.arguments(peers=",", node_id="meta-4", advertise="h:4")),
+            ("is not the address of meta-1", self.arguments(peers="meta-1=h:1", advertise="h:4")),
+        ):
+            refused = self.assertRaises(SystemExit, Options().parseOptions, [*arguments, "--join"])
+            self.assertIn(missing, str(refused.code))
+
     def test_busy_port(self) -> None:
         """A port in use is found before the process goes to the background."""
         with socket.socket() as taken:
