@@ -109,6 +109,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(max(beat.clients for beat in beats), 1)
         self.assertGreater(max(beat.client_rate for beat in beats), len(CONTENT) // 10)
         stalled.abort(Busy("enough"))
+        self.failureResultOf(stalled.answer, Busy)
         cluster.world.run(6.0)
         last = [one for one in cluster.meta.heard if isinstance(one, m.Heartbeat)][-1]
         self.assertEqual((last.clients, last.client_rate), (0, 0))
