@@ -146,7 +146,8 @@ def main() -> int:
     parser.add_argument("--loopback", action="store_true", help="no namespaces, and so no partitions")
     parser.add_argument("--keep", action="store_true", help="leave logs and histories behind")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may have begun us with the first one ignored
+        signal.signal(number, signal.default_int_handler)
     place, word = (places.Loopback(), "the loopback, as asked") if options.loopback else places.best()
     say(word)
     cluster: Cluster | None = None
