@@ -71,8 +71,10 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
             return await whatif(client, options, settings)
         if options.command == "meta":
             return await meta(client, options)
-        if options.command in ("node", "events"):
-            return await {"node": node, "events": events}[options.command](client, options, runtime.reactor)
+        if options.command == "node":
+            return await node(client, options, runtime.reactor)
+        if options.command == "events":
+            return await events(client, options, runtime)
         return await COMMANDS[options.command](client, options)
 
 

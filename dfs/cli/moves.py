@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from dfs.cli.output import print_json, printable, show_time, table
 from dfs.client.api import Client
 from dfs.protocol.messages import Event, RebalanceAction, Rebalanced
+from dfs.runtime.interfaces import Runtime
 from dfs.runtime.units import format_size
 
 LOOK_AGAIN = 1.0  # seconds between two looks for new events
@@ -66,31 +66,34 @@ def show(found: Rebalanced, is_dry: bool) -> str:
     return "\n".join([*lines, table(rows)])
 
 
-async def events(client: Client, options: argparse.Namespace, clock: IReactorTime) -> int:
-    """`dfs events`: one line an event; with --follow until it is interrupted."""
+async def events(client: Client, options: argparse.Namespace, runtime: Runtime) -> int:
+    """`dfs events`: one line an event; with --follow until it is interrupted.  They are told in cluster time, which
+    stands still while nobody leads; the wall time that is shown is reckoned back from now."""
     after, limit = 0, options.limit
     while True:
+        began_ms = int(runtime.wall_time() * 1000) - await client.operator.cluster_time_ms()
         async for event in client.operator.events(after, limit):
             after = event.sequence
-            _print(event, options)
+            _print(event, began_ms, options)
         if not options.follow:
             return 0
-        await deferLater(clock, LOOK_AGAIN)
+        await deferLater(runtime.reactor, LOOK_AGAIN)
         limit = 1_000_000
 
 
-def _print(event: Event, options: argparse.Namespace) -> None:
+def _print(event: Event, began_ms: int, options: argparse.Namespace) -> None:
     if options.json:
-        print_json(event_document(event))
+        print_json(event_document(event, began_ms))
     else:
-        print(line(event), flush=True)
+        print(line(event, began_ms), flush=True)
 
 
-def event_document(event: Event) -> dict[str, Any]:
-    """For --json."""
+def event_document(event: Event, began_ms: int) -> dict[str, Any]:
+    """For --json.  ``began_ms``: wall time when cluster time was 0."""
     return {
         "sequence": event.sequence,
-        "at": show_time(event.at_ms),
+        "at": show_time(began_ms + event.at_ms),
+        "cluster_time_ms": event.at_ms,
         "index": event.index,
         "kind": event.kind.name.lower(),
         "node": event.node,
@@ -100,10 +103,10 @@ def event_document(event: Event) -> dict[str, Any]:
     }
 
 
-def line(event: Event) -> str:
+def line(event: Event, began_ms: int) -> str:
     """For people."""
     what = event.kind.name.lower().replace("_", " ")
-    parts = [show_time(event.at_ms), f"{what:<17}", printable(event.node) if event.node else "-"]
+    parts = [show_time(began_ms + event.at_ms), f"{what:<17}", printable(event.node) if event.node else "-"]
     if event.count:
         parts.append(f"{event.count} chunks, {format_size(event.bytes)}")
     if event.detail:

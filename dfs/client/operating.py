@@ -39,6 +39,10 @@ class Operator:
             after = page.after
         return found
 
+    async def cluster_time_ms(self) -> int:
+        """The leader's reckoning of cluster time, in which events are told."""
+        return (await self._context.ask(ListNodes(0, 1), NodePage)).cluster_time_ms
+
     async def change(
         self, name: str, change: NodeChange, seconds: float = 0.0, dry_run: bool = False
     ) -> NodeAnswer:

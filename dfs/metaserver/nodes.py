@@ -31,7 +31,11 @@ def register(state: Transaction, command: RegisterNode) -> NodeRegistered:
     if number is None:
         return _join(state, command)
     record = state.node(number)
-    assert record is not None
+    if record is None:
+        raise Forbidden(
+            f"the folder of {command.name!r} belongs to a node that was removed",
+            hint="stop it; to use the machine again, start it with an empty folder",
+        )
     if record.name != command.name:
         raise Forbidden(
             f"this folder belongs to {record.name!r}, not {command.name!r}",

@@ -236,10 +236,9 @@ class Transaction:
         self._overlay.put(tables.incarnation_key(incarnation), number_codec.encode(NumberRecord(number)))
 
     def remove_node(self, number: int, record: NodeRecord) -> None:
-        """Every trace of it, but its number, which never returns."""
+        """Every trace of it, but its number and its folder's incarnation, which never return."""
         self._overlay.put(tables.node_key(number), None)
         self._overlay.put(tables.life_key(number), None)
-        self._overlay.put(tables.incarnation_key(record.incarnation), None)
         if self.node_of_name(record.name) == number:
             self._overlay.put(tables.node_name_key(record.name), None)
 

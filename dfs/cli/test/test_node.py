@@ -86,8 +86,8 @@ class ShowTests(SynchronousTestCase):
     def test_events(self) -> None:
         """A line an event: time, kind, node, sums, detail."""
         event = Event(9, 100, 0, EventKind.COPIED, "chunk-1", 12, 12 << 20, "lacked copies")
-        self.assertIn("copied", moves.line(event))
-        self.assertIn("chunk-1  12 chunks, 12.0 MiB  lacked copies", moves.line(event))
-        self.assertEqual(moves.event_document(event)["kind"], "copied")
+        self.assertIn("copied", moves.line(event, 0))
+        self.assertIn("chunk-1  12 chunks, 12.0 MiB  lacked copies", moves.line(event, 0))
+        self.assertEqual(moves.event_document(event, 1000)["at"], "1970-01-01T00:00:01Z")
         ended = evolve(event, kind=EventKind.MAINTENANCE_ENDED, count=0, detail="")
-        self.assertNotIn("chunks", moves.line(ended))
+        self.assertNotIn("chunks", moves.line(ended, 0))

@@ -9,7 +9,7 @@ from dfs.metaserver import commands_moving as moving
 from dfs.metaserver.machine import MAX_STEP_MS
 from dfs.metaserver.records import Standing
 from dfs.metaserver.test.bench import Bench
-from dfs.protocol.errors import BadRequest
+from dfs.protocol.errors import BadRequest, Forbidden
 from dfs.protocol.messages import ChunkCommit, DurableReplica, EventKind
 from dfs.protocol.values import FileId, Generation, NodeNumber
 
@@ -158,12 +158,16 @@ class RemovalTests(StandingCase):
         self.assertIsNone(queries.node(self.bench.machine.store, 1))
         self.assertEqual(self.kinds()[-1], EventKind.REMOVED)
 
-    def test_name_and_folder_are_free(self) -> None:
-        """A node that was removed may come as a new one, under a number of its own."""
+    def test_folder_never_returns(self) -> None:
+        """The folder of a node that was removed is refused, so that its process ends; its name is free for another
+        folder, under a number of its own."""
         self.bench.do(commands.NodeDied(1))
         self.bench.do(moving.RemoveNode(1))
         self.bench.do(moving.ForgetNode(1))
-        self.assertEqual(self.bench.node("chunk-1"), 6)
+        with self.assertRaises(Forbidden):
+            self.bench.node("chunk-1")
+        answer = self.bench.do(commands.RegisterNode("chunk-1", b"another folder..", "h:1", ""))
+        self.assertEqual((answer.node, answer.joined), (6, True))
 
     def test_return_of_a_node_that_is_removed(self) -> None:
         """It comes back in the middle: it is draining, and nothing more of it is forgotten until it is drained."""

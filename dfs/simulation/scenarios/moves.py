@@ -144,7 +144,8 @@ async def drained_while_written(stage: Stage) -> None:
     await stage.until(
         lambda: "chunk-2" not in {record.name for record in nodes(stage).values()}, 60.0, "chunk-2 is forgotten"
     )
-    await stage.cluster.chunks.pop("chunk-2").stop()
+    removed = stage.cluster.chunks.pop("chunk-2")
+    await stage.until(lambda: not removed.up, 20.0, "its process ends by itself")
     await stage.check_readable()
 
 
