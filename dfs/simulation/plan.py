@@ -20,6 +20,8 @@ class Plan:
     :ivar acts: what clients do, with its weight.
     :ivar shared: the share of operations on names that all clients use.
     :ivar names: names that a client has for itself, and names that all share.
+    :ivar think: seconds between two operations of a client, at most.
+    :ivar small: files of at most one byte only: there is more of metadata.
     :ivar keep: numbers of the faults that are carried out (:mod:`dfs.simulation.faults.ground`); None is all.
     :ivar latency: of every link, in seconds at least; up to as much again is drawn for each packet.
     """
@@ -33,6 +35,8 @@ class Plan:
     shared: float = 0.3
     names: int = 4
     latency: float = 0.0003
+    think: float = 0.6
+    small: bool = False
     keep: frozenset[int] | None = None
 
 

@@ -27,6 +27,8 @@ def plan_of(seed: int) -> Plan:
         acts=draw_acts(dice),
         shared=dice.pick([0.1, 0.3, 0.8]),
         names=dice.pick([1, 4, 12]),
+        think=dice.pick([0.05, 0.6, 0.6]),
+        small=dice.chance(0.25),
         latency=dice.pick([0.0003, 0.0003, 0.003, 0.02]),
     )
 

@@ -92,7 +92,7 @@ class Workload:
         """One client's life until the faults end."""
         dice = Dice(self.world.random(client.host.name))
         while self._active:
-            await self.cluster.sleep(dice.between(0.02, 0.6))
+            await self.cluster.sleep(dice.between(0.02, self.plan.think))
             act = dice.weighted(self._acts)
             if dice.chance(0.05):
                 client.open()
@@ -114,6 +114,8 @@ class Workload:
 
     def _content(self, dice: Dice) -> bytes:
         """Lengths around the edges of chunks, and some between (S45)."""
+        if self.plan.small:
+            return dice.content(dice.below(2))
         chunk = self.plan.settings.chunk_size
         length = dice.pick([0, 1, chunk - 1, chunk, chunk + 1, 2 * chunk, dice.below(6 * chunk)])
         return dice.content(length)

@@ -150,7 +150,7 @@ KINDS: dict[str, tuple[Kind, float]] = {
     "isolate": (isolate, 2.0),
     "reset": (reset, 2.0),
     "refuse": (refuse, 0.7),
-    "lost_answers": (lost_answers, 2.0),
+    "lost_answers": (lost_answers, 4.0),
     "slow_link": (slow_link, 2.0),
     "narrow": (narrow, 1.0),
 }
