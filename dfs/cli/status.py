@@ -120,6 +120,8 @@ def merge(views: list[Status]) -> dict[str, Any]:
                 "free": server.free,
                 "chunks": server.chunks,
                 "quarantined": server.quarantined,
+                "quarantined_bytes": server.quarantined_bytes,
+                "scrub": {"done": server.scrubbed, "total": server.to_scrub},
             }
             for server in sorted(best.chunk_servers, key=lambda server: in_order(server.name))
         ],

@@ -165,4 +165,7 @@ class Roster:
             free=entry.free,
             chunks=entry.chunks,
             quarantined=entry.quarantined,
+            quarantined_bytes=entry.quarantined_bytes,
+            scrubbed=entry.scrubbed,
+            to_scrub=entry.to_scrub,
         )

@@ -293,6 +293,9 @@ class MetaMember:
 
 @frozen
 class ChunkServerInfo:
+    """``quarantined`` files of ``quarantined_bytes`` are set aside.  The scrub has verified ``scrubbed`` bytes of about
+    ``to_scrub`` in this pass."""
+
     name: str
     address: str
     state: NodeState
@@ -301,6 +304,9 @@ class ChunkServerInfo:
     free: int
     chunks: int
     quarantined: int
+    quarantined_bytes: int
+    scrubbed: int
+    to_scrub: int
 
 
 @frozen

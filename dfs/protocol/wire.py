@@ -98,7 +98,7 @@ TABLE: dict[int, Entry] = {
     0x84: Entry(w.FILE_INFO),
     0x85: Entry(w.CHUNK_PAGE),
     0x86: Entry(w.FILE_PAGE),
-    0x87: Entry(w.STATUS),
+    0x88: Entry(w.STATUS),  # 0x87 before it
     0x90: Entry(v.NODE_PAGE),
     0x91: Entry(v.NODE_ANSWER),
     0x92: Entry(v.REBALANCED),

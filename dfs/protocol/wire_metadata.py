@@ -68,6 +68,9 @@ CHUNK_SERVER_INFO = Record(
     free=U64,
     chunks=U64,
     quarantined=U64,
+    quarantined_bytes=U64,
+    scrubbed=U64,
+    to_scrub=U64,
 )
 
 CREATE_UPLOAD = Record(

@@ -187,7 +187,7 @@ class FilesTests(SynchronousTestCase):
 
 def view(node: str, role: str, term: int, leader: str | None = None, applied: int = 1) -> m.Status:
     members = tuple(m.MetaMember(f"meta-{n}", f"h:{n}") for n in (1, 2, 3))
-    server = m.ChunkServerInfo("chunk-1", "h:9", NodeState.SUSPECT, "r", 1, 2, 3, 4)
+    server = m.ChunkServerInfo("chunk-1", "h:9", NodeState.SUSPECT, "r", 1, 2, 3, 4, 5, 6, 7)
     return m.Status(bytes(16), node, role, leader, term, applied, b"", members, (server,), 5, 6, 7, 8, 9, ("look",))
 
 
@@ -204,7 +204,8 @@ class StatusTests(SynchronousTestCase):
             [("meta-1", "leader", 11), ("meta-2", "follower", 10), ("meta-3", "unreachable", None)],
         )
         server = {"name": "chunk-1", "address": "h:9", "state": "suspect", "rack": "r", "used": 1, "free": 2}
-        self.assertEqual(document["chunk_servers"], [{**server, "chunks": 3, "quarantined": 4}])
+        more = {"quarantined_bytes": 5, "scrub": {"done": 6, "total": 7}}
+        self.assertEqual(document["chunk_servers"], [{**server, "chunks": 3, "quarantined": 4, **more}])
         self.assertEqual((document["files"], document["bytes"]), (5, 6))
         self.assertEqual(document["debt"], {"chunks": 7, "bytes": 8, "single_copy": 9})
         self.assertIn("ALARM   look", status.show(document))
