@@ -42,13 +42,17 @@ class ServiceTests(SynchronousTestCase):
         self.assertTrue(verifyObject(IService, cluster.metas[0].server._service))
 
     def test_followers_name_the_leader(self) -> None:
-        """A node that does not lead refuses writes, with the leader's address as the hint."""
+        """A node that does not lead refuses reads and writes, with the leader's address as the hint."""
         cluster = self.cluster()
         leader = cluster.leader()
         for follower in self.followers(cluster):
-            request = m.CreateUpload(cluster.operation(), "a", 0, CHUNK_SIZE, 3, 0)
-            error = self.assertRaises(NotLeader, cluster.ask, follower, request)
-            self.assertEqual(error.leader, leader.address)
+            for request in (
+                m.GetFile("a", None),
+                m.ListFiles("", b"", 10),
+                m.CreateUpload(cluster.operation(), "a", 0, CHUNK_SIZE, 3, 0),
+            ):
+                error = self.assertRaises(NotLeader, cluster.ask, follower, request)
+                self.assertEqual(error.leader, leader.address)
 
     def test_strangers_do_not_speak_as_chunk_servers(self) -> None:
         """Whoever has not proven the key neither registers, beats, nor commits."""
