@@ -152,16 +152,18 @@ def main() -> int:
     say(word)
     cluster: Cluster | None = None
     report: dict[str, Any] = {}
+    interrupted = False
     try:
         cluster = Cluster(place, options.meta, options.chunks, SMALL)
         report = {"places": word, **live(cluster, options)}
     except KeyboardInterrupt:
+        interrupted = True
         say("interrupted; nothing is judged")
         return 130
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # what was begun is taken down whole
-        wrong = not report or bool(report["lost"] or report["problems"])
+        wrong = not interrupted and (not report or bool(report["lost"] or report["problems"]))
         if cluster is not None:
             cluster.close(keep=options.keep or wrong)
             if options.keep or wrong:
