@@ -36,11 +36,15 @@ def by_test(name: str) -> Callable[[Path, int], str]:
     return search
 
 
-def by_graphs(tree: Path, seeds: int) -> str:
-    """Every graph of three nodes and the sample of five."""
-    log = BUILD / "hunt" / f"{tree.name}-graphs.txt"
-    status = execute([sys.executable, "-m", "dfs.simulation.consensus.graphs"], log, TIMEOUT, tree)
-    return "-" if status == 0 else "yes"
+def by_module(name: str, *arguments: str) -> Callable[[Path, int], str]:
+    """A layer that is a program and ends with 1 where it finds something."""
+
+    def search(tree: Path, seeds: int) -> str:
+        log = BUILD / "hunt" / f"{tree.name}-{name}.txt"
+        status = execute([sys.executable, "-m", name, *arguments], log, TIMEOUT, tree)
+        return {0: "-", 1: "yes"}.get(status if status is not None else -1, "error")
+
+    return search
 
 
 def by_swarm(tree: Path, seeds: int) -> str:
@@ -74,9 +78,8 @@ Layers = dict[str, Callable[[Path, int], str]]
 
 CORE: Layers = {
     "scripts": by_test("dfs.raft.test.test_core_scripts"),
-    "exhaustive": by_test("dfs.raft.test.test_explore"),
-    "random cores": by_test("dfs.raft.test.test_core_random"),
-    "graphs": by_graphs,
+    "exhaustive": by_module("dfs.simulation.consensus.explore", "--states", "20000"),
+    "graphs": by_module("dfs.simulation.consensus.graphs"),
     "swarm": by_swarm,
 }
 SYSTEM: Layers = {
@@ -96,7 +99,7 @@ def hunt(plant: Plant, scratch: Path, seeds: int, layers: Layers, every: bool) -
     """One bug under each layer, or up to the first that finds it: what each says."""
     tree = scratch / plant.name
     copy_tree(tree, head=False)
-    subprocess.run(["git", "apply", str(plant.path)], cwd=tree, check=True)
+    subprocess.run(["patch", "-p1", "--silent", "--input", str(plant.path)], cwd=tree, check=True)
     found: list[str] = []
     for search in layers.values():
         seen_already = not every and any(word != "-" for word in found)
