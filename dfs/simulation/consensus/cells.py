@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 
 from dfs.raft.codec import encode_entry
 from dfs.raft.core import Config, Configuration, HardState, RaftCore, Ready, Role, SnapshotMark, election, replication
+from dfs.raft.membership import AddLearner, Change, Promote, Remove, encode_configuration
 from dfs.raft.messages import AppendReply, Entry, EntryKind, Message, VoteReply, VoteRequest
 from dfs.simulation.consensus.checks import Violated
 from dfs.simulation.consensus.disk import Disk
@@ -23,7 +24,13 @@ from dfs.simulation.consensus.disk import Disk
 SYNC, TIME_OUT, PROPOSE, HEARTBEAT, CRASH = -1, -2, -3, -4, -5
 """Inputs that are no messages."""
 
+LET_IN, PROMOTE, REMOVE = -10, -20, -30
+"""Changes of the membership; the place of whom they concern is subtracted."""
+
 ACTIONS = {SYNC: "sync", TIME_OUT: "time-out", PROPOSE: "propose", HEARTBEAT: "heartbeat", CRASH: "crash"}
+ACTIONS |= {LET_IN - place: f"let {name} in" for place, name in enumerate("abcdefg")}
+ACTIONS |= {PROMOTE - place: f"promote {name}" for place, name in enumerate("abcdefg")}
+ACTIONS |= {REMOVE - place: f"remove {name}" for place, name in enumerate("abcdefg")}
 
 
 class Steady:
@@ -50,6 +57,7 @@ class Cell:
     :ivar pending: what the disk was given and has not synced.
     :ivar terms: of its log's entries; ``durable`` those on its disk.
     :ivar led: the term that it leads, 0 where it does not lead.
+    :ivar voters: the places of those who vote, as it has it.
     """
 
     place: int
@@ -61,6 +69,7 @@ class Cell:
     term: int
     led: int
     commit: int
+    voters: tuple[int, ...]
 
 
 @frozen
@@ -74,13 +83,14 @@ class Move:
 class Cells:
     """All members' states and all messages that were met.  ``names`` gives places their names."""
 
-    def __init__(self, names: tuple[str, ...], instant_disks: bool, **limits: int) -> None:
+    def __init__(self, names: tuple[str, ...], instant_disks: bool, founders: int = 0, **limits: int) -> None:
         self.names = names
         self.cells: list[Cell] = []
         self.packets: list[Packet] = []
         self._instant = instant_disks
-        self._config = Config("?", election_ticks=0, heartbeat_ticks=1, **limits)
-        self._configuration = Configuration(names)
+        self._config = Config("?", election_ticks=1, heartbeat_ticks=1, **limits)
+        self._founders = Configuration(names[:founders])
+        self._configuration = Configuration(()) if founders else Configuration(names)
         self._places = {name: place for place, name in enumerate(names)}
         self._cell_numbers: dict[object, int] = {}
         self._packet_numbers: dict[Packet, int] = {}
@@ -91,7 +101,10 @@ class Cells:
         entries: list[Entry] = []
         for index, term in enumerate(terms, 1):
             previous = entries[-1].checksum if entries else 0
-            entries.append(encode_entry(index, term, EntryKind.COMMAND, b"%d" % term, previous))
+            kind, payload = EntryKind.COMMAND, b"%d" % term
+            if index == 1 and self._founders.voters:
+                kind, payload = EntryKind.CONFIGURATION, encode_configuration(self._founders)
+            entries.append(encode_entry(index, term, kind, payload, previous))
         disk = Disk(hard, entries=entries)
         return self._rest(place, self._open(place, disk), disk, ()).cell
 
@@ -131,10 +144,20 @@ class Cells:
                 election.elect(core.state)
             elif given == PROPOSE:
                 core.propose([b"x"])
+            elif given <= LET_IN:
+                core.change(self._change(given))
             else:
                 replication.heartbeat(core.state)  # a tick would also judge whether a quorum was heard
+        core.state.heard_ticks = 1  # an election time-out, so nobody insists on a leader
         move = self._rest(cell.place, core, disk, pending, sent)
         return None if move == Move(number, ()) else move
+
+    def _change(self, given: int) -> Change:
+        if given <= REMOVE:
+            return Remove(self.names[REMOVE - given])
+        if given <= PROMOTE:
+            return Promote(self.names[PROMOTE - given])
+        return AddLearner(self.names[LET_IN - given], "")
 
     def _rest(
         self, place: int, core: RaftCore, disk: Disk, pending: tuple[Ready, ...], sent: list[Packet] | None = None
@@ -193,8 +216,11 @@ class Cells:
         if number == len(self.cells):
             terms = tuple(core.term_at(index) or 0 for index in range(1, core.last_index + 1))
             durable = tuple(entry.term for entry in disk.entries)
+            voters = tuple(self._places[name] for name in core.configuration.voters)
             led = core.term if core.role is Role.LEADER else 0
-            self.cells.append(Cell(place, core, disk, pending, terms, durable, core.term, led, core.commit_index))
+            self.cells.append(
+                Cell(place, core, disk, pending, terms, durable, core.term, led, core.commit_index, voters)
+            )
         return number
 
     # Renaming, for symmetry

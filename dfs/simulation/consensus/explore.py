@@ -28,7 +28,10 @@ from dfs.simulation.consensus.cells import (
     ACTIONS,
     CRASH,
     HEARTBEAT,
+    LET_IN,
+    PROMOTE,
     PROPOSE,
+    REMOVE,
     SYNC,
     TIME_OUT,
     Cell,
@@ -50,6 +53,8 @@ class Scope:
     :ivar rounds: heartbeat rounds of each leader.
     :ivar instant_disks: every write is synced at once.
     :ivar candidates: the places of those who campaign.
+    :ivar founders: so many of the members are founders, whose first entry says so, and any leader may change the
+        membership; 0 where all vote for good.
     :ivar logs: terms of the entries that each member starts with; they also say how many members there are.
     """
 
@@ -62,7 +67,11 @@ class Scope:
     instant_disks: bool = False
     candidates: tuple[int, ...] = (0, 1, 2)
     logs: tuple[tuple[int, ...], ...] = ((), (), ())
+    founders: int = 0
 
+
+HANDOVERS = 1
+"""Terms beyond the scope's that a leader which removes itself may begin by handing over."""
 
 SCOPES = {
     "votes": Scope(terms=3, entries=0, messages=6, crashes=1),
@@ -71,6 +80,8 @@ SCOPES = {
     "figure 8": Scope(4, 4, 3, instant_disks=True, candidates=(0, 2), logs=((1, 1), (1,), (1, 2))),
     "stale tail": Scope(3, 3, 4, rounds=2, instant_disks=True, candidates=(0,), logs=((1, 2), (1, 1, 1), (1,))),
     "late tail": Scope(4, 4, 3, rounds=1, instant_disks=True, candidates=(0, 1), logs=((1, 1, 1), (1, 2), (1,))),
+    "growing": Scope(3, 6, 3, instant_disks=True, candidates=(0, 1), logs=((1,), (1,), ()), founders=2),
+    "shrinking": Scope(3, 4, 3, instant_disks=True, candidates=(0, 1), logs=((1,), (1,), (1,)), founders=3),
     "doubles": Scope(terms=2, entries=2, messages=3, doubles=1, instant_disks=True, candidates=(0, 1)),
 }
 
@@ -101,7 +112,7 @@ class Search:
         self.count = 0
         self.complete = False
         names = tuple("abcdefg"[: len(scope.logs)])
-        self.cells = Cells(names, scope.instant_disks, message_bytes=1)
+        self.cells = Cells(names, scope.instant_disks, scope.founders, message_bytes=1)
         self._names = names
         self._parents = array("q")
         self._steps = array("q")
@@ -121,7 +132,8 @@ class Search:
         for image in permutations(places):
             same_logs = all(scope.logs[place] == scope.logs[image[place]] for place in places)
             same_candidates = {image[place] for place in scope.candidates} == set(scope.candidates)
-            if same_logs and same_candidates:
+            # With configurations in the log names are part of what is written.
+            if same_logs and same_candidates and (not scope.founders or image == tuple(places)):
                 found.append((image, {self._names[place]: self._names[image[place]] for place in places}))
         return found
 
@@ -130,7 +142,7 @@ class Search:
         scope = self.scope
         highest = max((term for log in scope.logs for term in log), default=0)
         cells = tuple(self.cells.start(place, HardState(highest), log) for place, log in enumerate(scope.logs))
-        start = State(cells, (), scope.crashes, scope.doubles, (-1,) * (scope.terms + 1), ())
+        start = State(cells, (), scope.crashes, scope.doubles, (-1,) * (scope.terms + HANDOVERS + 1), ())
         frontier = [(start, self._new(start, -1, 0))]
         while frontier and (states is None or self.count < states):
             following = []
@@ -180,6 +192,9 @@ class Search:
             yield TIME_OUT
         if cell.led and len(cell.terms) < scope.entries:
             yield PROPOSE
+            if scope.founders:
+                for whom in range(len(self._names)):
+                    yield from (LET_IN - whom, PROMOTE - whom, REMOVE - whom)
         if cell.led and cell.core.state.round < scope.rounds:
             yield HEARTBEAT
 
@@ -194,6 +209,8 @@ class Search:
             packets.update(move.sent)
             before, after = self.cells.cells[state.cells[place]], self.cells.cells[move.cell]
             cells = (*state.cells[:place], move.cell, *state.cells[place + 1 :])
+            if after.term > self.scope.terms + HANDOVERS:
+                return
             leaders, committed = self._judge(state, cells, place, before, after, given)
         except Exception as error:
             way = "\n".join(self.way(number, step))
@@ -236,7 +253,7 @@ class Search:
         if len(committed) > len(state.committed):
             if after.led and committed[-1][0] != after.led:
                 raise Violated(f"R17: {name} commits {len(committed)} of term {committed[-1][0]} in {after.led}")
-            self._held(cells, name, len(committed), committed[-1][0])
+            self._held(cells, after, len(committed), committed[-1][0])
         return leaders, committed
 
     def _match(self, cells: tuple[int, ...], place: int, after: Cell) -> None:
@@ -249,10 +266,11 @@ class Search:
                         raise Violated(f"log matching: {self._names[place]} and {self._names[other]} at {index}")
                     break
 
-    def _held(self, cells: tuple[int, ...], name: str, index: int, term: int) -> None:
-        holders = sum(self.cells.cells[number].durable[index - 1 : index] == (term,) for number in cells)
-        if 2 * holders <= len(cells):
-            raise Violated(f"R21: {name} commits {index}/{term}, durable on {holders} only")
+    def _held(self, cells: tuple[int, ...], by: Cell, index: int, term: int) -> None:
+        disks = [self.cells.cells[cells[voter]].durable for voter in by.voters]
+        holders = sum(durable[index - 1 : index] == (term,) for durable in disks)
+        if 2 * holders <= len(disks):
+            raise Violated(f"R21: {self._names[by.place]} commits {index}/{term}, durable on {holders} only")
 
     # Symmetry
 

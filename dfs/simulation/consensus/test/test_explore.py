@@ -42,6 +42,14 @@ class SearchTests(SynchronousTestCase):
         self._search("stale tail")
         self._search("late tail")
 
+    def test_growing(self) -> None:
+        """R51 to R53, R55: two founders let a third in, promote it and remove one another, leaders too."""
+        self._search("growing")
+
+    def test_shrinking(self) -> None:
+        """R51, R52, R55: three members remove one another while leaders change."""
+        self._search("shrinking")
+
     def test_doubles(self) -> None:
         """R06, R24: a packet that is delivered twice does no harm."""
         self._search("doubles")
