@@ -19,7 +19,7 @@ from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from dfs.client.errors import FileExists, FileNotFound
+from dfs.client.errors import DFSError, FileExists, FileNotFound
 from dfs.protocol.leader import LeaderCaller
 from dfs.protocol.messages import (
     AbortUpload,
@@ -147,6 +147,8 @@ class Ledger:
             isinstance(asked.request, AbortUpload) and not isinstance(answer, BaseException)
         ):
             asked.ended, asked.answer = self._position, answer
+            if isinstance(answer, DFSError):  # as it was raised it would keep the frames that it came through
+                asked.answer = type(answer)(answer.message)
         if isinstance(answer, UploadGranted) and isinstance(asked.request, CreateUpload):
             self._names[answer.file_id] = asked.request.name
 

@@ -56,6 +56,16 @@ class LedgerTests(SynchronousTestCase):
     def did(self, request: object, answer: object) -> None:
         self.ledger.end(self.begin(request), answer)
 
+    def test_errors_keep_no_frames(self) -> None:
+        """A refusal is kept without the frames that it was raised through: a long run's memory stays flat."""
+        asked = self.begin(LOOK)
+        try:
+            raise FileNotFound("no such file")
+        except FileNotFound as error:
+            self.ledger.end(asked, error)
+        self.assertIsInstance(asked.answer, FileNotFound)
+        self.assertIsNone(asked.answer.__traceback__)
+
     def uploaded(self, file_id: int, name: str = "n") -> None:
         self.did(create(name), granted(file_id))
         self.did(commit(file_id), info(file_id, name))
