@@ -21,7 +21,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from dfs.kv.errors import StoreCorrupt
+from dfs.kv.errors import StoreCorrupt, StoreError
 from dfs.kv.interfaces import Batch, IKeyValueStore
 from dfs.metaserver import (
     chunks,
@@ -123,8 +123,15 @@ class MetadataMachine:
     :param cluster_id: 16 bytes.  Raises WrongCluster where the tables belong to another cluster (S28).
     """
 
-    def __init__(self, folder: IStoreFolder, cluster_id: bytes, max_sessions: int = MAX_SESSIONS) -> None:
+    def __init__(
+        self,
+        folder: IStoreFolder,
+        cluster_id: bytes,
+        max_sessions: int = MAX_SESSIONS,
+        sync_failed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._folder = folder
+        self._sync_failed = sync_failed
         self._cluster_id = cluster_id
         self._max_sessions = max_sessions
         self.checkpoints = Checkpoints()
@@ -234,7 +241,11 @@ class MetadataMachine:
 
     def sync(self) -> int:
         index = self._head.index
-        self._store.sync()
+        try:
+            self._store.sync()
+        except StoreError:
+            self._sync_failed()
+            raise
         self._durable = index
         return index
 
@@ -265,4 +276,8 @@ class MetadataMachine:
             self._source.close()
         if self._sink is not None:
             self._sink.abort()
-        self._folder.close()
+        try:
+            self._folder.close()
+        except StoreError:
+            self._sync_failed()
+            raise
