@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.logger import Logger
 
 from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver.checkpoints import KEPT, compare
@@ -13,6 +14,8 @@ from dfs.protocol.messages import Checkpoints, GetCheckpoints
 
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
+
+_log = Logger()
 
 INTERVAL = 5.0
 """Seconds between comparisons."""
@@ -36,12 +39,15 @@ class Comparing:
         async def one(member: str) -> None:
             try:
                 answer = await seams.neighbours.ask(member, GetCheckpoints(), Checkpoints)
-            except DFSError:
-                return  # it is down or of an older version: there is nothing to compare
+            except (DFSError, CancelledError):
+                return  # it is down or of an older version, or this leadership ends: there is nothing to compare
             seen[member] = {each.index: each.state_hash for each in answer.checkpoints}
 
         others = [member for member in seams.members if member != me]
-        await DeferredList([Deferred.fromCoroutine(one(member)) for member in others], consumeErrors=True)
+        asked = await DeferredList([Deferred.fromCoroutine(one(member)) for member in others], consumeErrors=True)
+        for succeeded, result in asked:
+            if not succeeded:
+                _log.failure("asking for a member's state hashes failed", result)
         self._term.check()
         difference, compared = compare(seen)
         if difference is not None:

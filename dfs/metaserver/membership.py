@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dfs.metaserver.pinning import members as pinned
 from dfs.metaserver.seams import Seams
 from dfs.metaserver.translating import not_leader
-from dfs.protocol.errors import BadRequest
+from dfs.protocol.errors import BadRequest, Unavailable
 from dfs.protocol.messages import (
     ChangeMember,
     Done,
@@ -63,6 +64,8 @@ class Membership:
             raise BadRequest(str(error)) from None
         if request.change is MemberChange.ADD:
             self._check_address(request.name, address)
+        elif request.change is MemberChange.PROMOTE:
+            await self._check_pinned(request.name)
         await self._raft.change(CHANGES[request.change](request.name, address))
         return self._members()
 
@@ -77,6 +80,12 @@ class Membership:
         status = self._raft.status()
         if status.role != "leader":
             raise not_leader(status.leader, self._seams.members)
+
+    async def _check_pinned(self, name: str) -> None:
+        """A voter's incarnation is on record before it votes: wiped within that moment, it could vote twice (R35).
+        Raises Unavailable."""
+        if self._seams.members.get(name) is not None and name not in await self._seams.reader.look(pinned):
+            raise Unavailable(f"{name} has not spoken long enough to be known again", hint="ask again in a few seconds")
 
     def _check_address(self, name: str, address: str) -> None:
         holder = next((each for each, at in self._seams.members.items() if at == address and each != name), None)

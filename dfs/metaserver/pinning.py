@@ -20,6 +20,7 @@ from dfs.metaserver import tables
 from dfs.metaserver.answers import MemberPinned
 from dfs.metaserver.commands import PinMember
 from dfs.metaserver.records import member_codec
+from dfs.protocol.errors import DFSError
 
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
@@ -73,18 +74,23 @@ class Pinning:
         return not founding or founding == self.founding
 
     def admits(self, member: str, incarnation: bytes) -> bool:
-        """Whether this incarnation of a member may speak."""
+        """Whether this incarnation of a member may speak: the pinned one, and until then the first that spoke here."""
         pinned = self._pinned.get(member)
-        if pinned is None:
-            if member in self._members:
-                self._seen.setdefault(member, incarnation)
-            return True
-        return pinned == incarnation
+        if pinned is None and member in self._members:
+            pinned = self._seen.setdefault(member, incarnation)
+        return pinned is None or pinned == incarnation
 
     async def round(self, term: LeaderTerm) -> bool:
-        """A leader's duty: pin who has shown up."""
+        """A leader's duty: pin who has shown up.  Raises DFSError where one could not be pinned; the others are."""
+        failed: DFSError | None = None
         for member, incarnation in list(self._seen.items()):
-            answer = await term.seams.proposer.propose(PinMember(member, incarnation), MemberPinned)
+            try:
+                answer = await term.seams.proposer.propose(PinMember(member, incarnation), MemberPinned)
+            except DFSError as error:
+                failed = error
+                continue
             self._pinned[member] = answer.incarnation
-            del self._seen[member]
+            self._seen.pop(member, None)
+        if failed is not None:
+            raise failed
         return False
