@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from attrs import define
 from twisted.internet.defer import Deferred
@@ -100,12 +100,16 @@ def _fail(waiter: _Waiter, error: RaftError) -> None:
 
 
 class Reads:
-    """Reads from their request over the quorum's confirmation to the state machine's catching up (R47)."""
+    """Reads from their request over the quorum's confirmation to the state machine's catching up (R47).
 
-    def __init__(self) -> None:
-        self._last = 0
+    :param patience: ticks that a confirmed read waits on a member that does not lead (R62).
+    """
+
+    def __init__(self, patience: int) -> None:
+        self._patience = patience
+        self._now = self._last = 0
         self._asked: dict[int, Deferred[int]] = {}
-        self._confirmed: list[tuple[int, int, Deferred[int]]] = []
+        self._confirmed: list[tuple[int, int, int, Deferred[int]]] = []  # index, number, last tick, answer
 
     def add(self, ask: Callable[[int], Refusal | None], leader: Callable[[], str | None]) -> Deferred[int]:
         """Begin one; raises what it is refused with."""
@@ -122,15 +126,29 @@ class Reads:
         """A quorum confirmed it; it waits until ``read.index`` is applied."""
         answer = self._asked.pop(read.id, None)
         if answer is not None:
-            heappush(self._confirmed, (read.index, read.id, answer))
+            heappush(self._confirmed, (read.index, read.id, self._now + self._patience, answer))
             self.applied(applied)
 
     def applied(self, index: int) -> None:
         """The state machine is at ``index``."""
         while self._confirmed and self._confirmed[0][0] <= index:
-            answer = heappop(self._confirmed)[2]
+            answer = heappop(self._confirmed)[-1]
             if not answer.called:
                 answer.callback(index)
+
+    def tick(self, ticks: int, leads: bool, leader: str | None) -> None:
+        """Time went by: a follower may never get what a read waits for, so the read ends; a leader has it all."""
+        self._now += ticks
+        if leads:
+            return
+        late = [one for one in self._confirmed if one[2] <= self._now]
+        if not late:
+            return
+        self._confirmed = [one for one in self._confirmed if one[2] > self._now]
+        heapify(self._confirmed)
+        for *_, answer in late:
+            if not answer.called:
+                answer.errback(NotLeader(leader))
 
     def lost(self, number: int, leader: str | None) -> None:
         """Leadership went away before it was confirmed."""
@@ -140,7 +158,7 @@ class Reads:
 
     def stop(self) -> None:
         """All end: nothing was confirmed to them."""
-        waiting = [*self._asked.values(), *(answer for _, _, answer in self._confirmed)]
+        waiting = [*self._asked.values(), *(one[-1] for one in self._confirmed)]
         self._asked.clear()
         self._confirmed.clear()
         for answer in waiting:

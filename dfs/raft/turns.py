@@ -77,7 +77,7 @@ class RunningMember:
         self._replies: list[tuple[str, SnapshotReply]] = []
         self.lag = LagMonitor(clock)
         self._ticker = Ticker(clock, config.tick, self.tick, f"raft {config.node}")
-        self.proposals, self.reads = Proposals(config.queued_length), Reads()
+        self.proposals, self.reads = Proposals(config.queued_length), Reads(2 * config.election_ticks)
         core = self.core = opened.core(config, runtime)
         self.changes, self._handover = Changes(), Handover(core, config.election_ticks)
         self.lane = StorageLane(lanes[0], storage, clock, self._ready_durable, self.fatal, self._disk_is_full)
@@ -271,6 +271,7 @@ class RunningMember:
             self.input(core.tick)
         if self.serving:
             self._handover.look(ticks)
+            self.reads.tick(ticks, core.role is Role.LEADER, core.leader)
             self.sender.tick(ticks)
             self._compactor.tick()
 

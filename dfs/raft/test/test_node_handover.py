@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.raft.codec import decode_message
 from dfs.raft.errors import NotLeader, OutcomeUnknown, StorageFailed, TransferFailed, UnknownMember
 from dfs.raft.membership import AddLearner, Remove
+from dfs.raft.messages import AppendRequest
 from dfs.raft.test.shells import Cluster, Member, node_of, outcome
 
 KIND = 5  # the offset of a message's kind
@@ -161,6 +163,30 @@ class FollowerReadTests(SynchronousTestCase):
                 answered += 1
                 self.assertEqual(len(member.store.now[1]), number + 1)
         self.assertGreater(answered, 10)
+
+    def test_a_confirmed_read_ends(self) -> None:
+        """R47 R62: a read that a quorum confirmed to a follower which does not get what it has to apply first ends
+        within two election time-outs, and not before one."""
+        cluster = Cluster()
+        cluster.propose(b"one")
+        cluster.settle()
+        follower = followers(cluster)[0]
+        carry = cluster.carry
+
+        def without_entries(sender: str, member: str, payload: bytes) -> None:
+            message = decode_message(payload)
+            if member != follower.name or not isinstance(message, AppendRequest) or not message.entries:
+                carry(sender, member, payload)
+
+        cluster.carry = without_entries  # type: ignore[method-assign]
+        cluster.propose(b"two")
+        found = outcome(node_of(follower).read_index())
+        cluster.world.run(0.02)
+        cluster.isolate(follower.name)
+        cluster.world.run(cluster.config("a").election_timeout)
+        self.assertEqual(found, [])
+        cluster.world.run(1.1 * cluster.config("a").election_timeout)
+        self.assertEqual([type(one) for one in found], [NotLeader])
 
 
 class SuspicionTests(SynchronousTestCase):

@@ -196,7 +196,7 @@ class ProposalTests(SynchronousTestCase):
 
     def test_reads(self) -> None:
         """R47: a confirmed read waits for its index; a lost one names the leader; each fires once."""
-        reads = Reads()
+        reads = Reads(20)
         numbers: list[int] = []
         answers = [outcome(reads.add(lambda number: numbers.append(number), lambda: "b")) for _ in range(4)]
         self.assertEqual(len(set(numbers)), 4)
@@ -208,6 +208,21 @@ class ProposalTests(SynchronousTestCase):
         reads.stop()
         self.assertEqual(answers[0], [8])
         self.assertEqual([type(each[0]) for each in answers[2:]], [NotLeader, Stopped])
+
+    def test_reads_age(self) -> None:
+        """R62: a confirmed read ends after its patience where this member does not lead; a younger one goes on."""
+        reads = Reads(20)
+        numbers: list[int] = []
+        answers = [outcome(reads.add(lambda number: numbers.append(number), lambda: "b")) for _ in range(2)]
+        reads.confirmed(ReadState(numbers[0], 7), 5)
+        reads.tick(10, False, "b")
+        reads.confirmed(ReadState(numbers[1], 6), 5)
+        reads.tick(10, True, "a")
+        self.assertEqual(answers, [[], []])
+        reads.tick(1, False, "b")
+        self.assertEqual([type(one) for one in answers[0]], [NotLeader])
+        reads.applied(7)
+        self.assertEqual((len(answers[0]), answers[1]), (1, [7]))
 
 
 class LeadershipTests(SynchronousTestCase):
