@@ -59,10 +59,16 @@ class Changes:
         for waiter in self._take(first, last):
             waiter.answer.errback(OutcomeUnknown(reason))
 
+    def deposed(self, commit_index: int) -> None:
+        """This member leads no more: what is not committed, its own or a former leader's, is unknown (R10)."""
+        self.unknown(commit_index + 1, self._last(), "leadership went away before it was committed")
+
     def stop(self) -> None:
         """All end as unknown."""
-        for waiter in self._take(0, max((one.taken.index for one in self._waiting), default=0)):
-            waiter.answer.errback(OutcomeUnknown("the node stopped before the outcome was known"))
+        self.unknown(0, self._last(), "the node stopped before the outcome was known")
+
+    def _last(self) -> int:
+        return max((one.taken.index for one in self._waiting), default=0)
 
     def _take(self, first: int, last: int) -> list[_Waiter]:
         found = [waiter for waiter in self._waiting if first <= waiter.taken.index <= last]

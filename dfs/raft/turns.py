@@ -233,7 +233,6 @@ class RunningMember:
         if ready.unknown is not None:
             first, last = ready.unknown.first, ready.unknown.last
             self.proposals.unknown(first, last, "leadership went away before it was committed")
-            self.changes.unknown(first, last, "leadership went away before it was committed")
         core = self.core
         for number in ready.reads_lost:
             self.reads.lost(number, core.leader)
@@ -241,6 +240,7 @@ class RunningMember:
             self._leadership.stands(ready.standing)
             if ready.standing.role is not Role.LEADER:
                 self.sender.stop()
+                self.changes.deposed(core.commit_index)
         if ready.writes or ready.messages_after:
             self.lane.submit(ready)
         if ready.committed:

@@ -129,6 +129,26 @@ class MembershipTests(Growing):
         cluster.world.run(1.0)
         self.assertEqual(node_of(former).configuration().members, ("a", "b", "c"))
 
+    def test_an_inherited_change_ends(self) -> None:
+        """R10 R46 R62: one who repeats a change waits for the entry of a former leader; a leader that steps down
+        before that is committed says that its outcome is unknown."""
+        cluster = Cluster()
+        cluster.propose(b"one")
+        cluster.settle()
+        former = cluster.leader()
+        heir, other = [member for member in cluster.members.values() if member is not former]
+        cluster.cut |= {(heir.name, former.name), (former.name, other.name), (other.name, former.name)}
+        outcome(node_of(former).change(AddLearner("d", "d:1")))
+        cluster.world.run(0.05)
+        self.assertEqual(node_of(heir).configuration().learners, ("d",))
+        cluster.kill(former.name)
+        cluster.world.run_until(lambda: node_of(heir).status().role == "leader", 20.0)
+        cluster.cut |= {(other.name, heir.name)}
+        again = outcome(node_of(heir).change(AddLearner("d", "d:1")))
+        cluster.world.run(3.0)
+        self.assertNotEqual(node_of(heir).status().role, "leader")
+        self.assertEqual([type(one) for one in again], [OutcomeUnknown])
+
     def test_a_removed_member_is_told(self) -> None:
         """R57: one that was down while it was removed campaigns in vain after its return, disturbs nobody, is told, and
         does not come back after a restart either."""
