@@ -85,9 +85,14 @@ class Membership:
         return await self._change(MemberChange.PROMOTE, name)
 
     async def remove(self, name: str) -> Members:
-        """Take a member out, for ever.  Raises NoSuchMember, BadRequest where too few would be left alive."""
+        """Take a member out, for ever; one that was taken out before stays so.
+
+        :raises NoSuchMember: there never was one of this name.
+        :raises BadRequest: too few would be left alive.
+        """
         found = await self._of_leader()
-        self._must_name(found, name)
+        if _named(found, name) is None:
+            return await self._removed_before(found, name)
         if len(found.members) == 1:
             raise BadRequest(f"{name} is the only member", "let another one in first: `dfs meta add`")
         return await self._change(MemberChange.REMOVE, name)
@@ -100,11 +105,19 @@ class Membership:
             others = [member for member in found.members if member.voter and member.name != found.leader]
             if not others:
                 raise BadRequest(f"{found.leader} is the only voter", "let another one in first: `dfs meta add`")
-            to = max(others, key=lambda member: (member.alive, member.match)).name
+            to = max(others, key=lambda member: (member.alive, member.caught_up, member.match)).name
         elif not self._must_name(found, to).voter:
             raise BadRequest(f"{to} is a learner and cannot lead", f"`dfs meta promote --name {to}` makes it a voter")
         await self._context.ask(TransferLeadership(to), Done)
         return to
+
+    async def _removed_before(self, found: Members, name: str) -> Members:
+        """Consensus remembers the names that were removed, and refuses one that it never knew."""
+        try:
+            return await self._change(MemberChange.REMOVE, name)
+        except BadRequest:
+            self._must_name(found, name)
+            raise
 
     async def _of_leader(self, patience: float | None = None) -> Members:
         context = self._context

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.raft.codec import decode_message
 from dfs.raft.errors import NotLeader, OutcomeUnknown, StorageFailed, TransferFailed, UnknownMember
 from dfs.raft.membership import AddLearner, Remove
 from dfs.raft.messages import AppendRequest
-from dfs.raft.test.shells import Cluster, Member, node_of, outcome
+from dfs.raft.test.shells import Cluster, Member, Store, node_of, outcome
+from dfs.raft.test.test_node_membership import SMALL
 
 KIND = 5  # the offset of a message's kind
-VOTE_REQUEST, TIMEOUT_NOW, READ_REQUEST = 1, 7, 8
+VOTE_REQUEST, SNAPSHOT_PIECE, TIMEOUT_NOW, READ_REQUEST = 1, 5, 7, 8
 
 
 def followers(cluster: Cluster) -> list[Member]:
     leader = cluster.leader()
     return [member for member in cluster.members.values() if member is not leader]
+
+
+def lose(cluster: Cluster, member: str, kind: int) -> Callable[[], None]:
+    """Lose all messages of ``kind`` on their way to a member, until what is returned is called."""
+    carry = cluster.carry
+
+    def carry_others(sender: str, to: str, packet: bytes) -> None:
+        if to != member or packet[KIND] != kind:
+            carry(sender, to, packet)
+
+    cluster.carry = carry_others  # type: ignore[method-assign]
+    return partial(setattr, cluster, "carry", carry)
+
+
+def without_tables() -> tuple[Cluster, Member]:
+    """A cluster, and the follower first by name: it lost its tables, which no snapshot replaces, and not its log."""
+    cluster = Cluster(**SMALL)
+    for number in range(20):
+        cluster.propose(b"%d" % number)
+    cluster.settle()
+    cluster.world.run(1.0)
+    lost = followers(cluster)[0]
+    cluster.kill(lost.name)
+    lost.store = Store()
+    lose(cluster, lost.name, SNAPSHOT_PIECE)
+    cluster.start(lost.name)
+    cluster.world.run(2.0)
+    return cluster, lost
 
 
 class TransferTests(SynchronousTestCase):
@@ -77,6 +109,59 @@ class TransferTests(SynchronousTestCase):
         ):
             self.assertIsInstance(outcome(node.transfer(to))[0], error)
         self.assertEqual(outcome(leader.transfer(leader.config.node)), [leader.config.node])
+
+    def test_to_one_that_cannot_lead(self) -> None:
+        """R58: to a voter that lost its tables, and so cannot campaign, it is refused at once, and no proposal waits,
+        however often it is asked for."""
+        cluster, lost = without_tables()
+        former = cluster.leader()
+        for _ in range(5):
+            moved = outcome(node_of(former).transfer(lost.name))
+            written = outcome(node_of(former).propose(b"not held"))
+            self.assertIsInstance(moved[0], TransferFailed)
+            self.assertIn("try again", str(moved[0]))
+            cluster.world.run(0.05)
+            self.assertIsInstance(written[0], bytes)
+        self.assertIs(cluster.leader(), former)
+
+    def test_goes_to_one_that_can_lead(self) -> None:
+        """R58: whoever is found for it is a voter that can lead, not one that lost its tables, though that one holds
+        the whole log; with no such voter it is refused, and a stop holds nothing up."""
+        cluster, lost = without_tables()
+        former = cluster.leader()
+        other = next(member for member in followers(cluster) if member is not lost)
+        moved = outcome(node_of(former).transfer())
+        cluster.world.run(0.1)
+        self.assertEqual(moved, [other.name])
+        cluster.propose(b"under another leader")
+        cluster.kill(former.name)
+        cluster.world.run(0.7)
+        self.assertIsInstance(outcome(node_of(other).transfer())[0], TransferFailed)
+        began = cluster.world.clock.seconds()
+        cluster.world.run_until(node_of(other).stop(), 5.0)
+        self.assertLess(cluster.world.clock.seconds() - began, 0.05)
+
+    def test_not_again_at_once(self) -> None:
+        """R58: after a transfer was given up another one is refused for some election time-outs and holds no proposal:
+        asked for without end, it leaves writes most of the time."""
+        cluster = Cluster()
+        cluster.propose(b"one")
+        former, target = cluster.leader(), followers(cluster)[0]
+        found_again = lose(cluster, target.name, TIMEOUT_NOW)
+        moved = outcome(node_of(former).transfer(target.name))
+        cluster.world.run_until(lambda: moved, 0.8)
+        self.assertIsInstance(moved[0], TransferFailed)
+        found_again()
+        for _ in range(10):
+            again = outcome(node_of(former).transfer(target.name))
+            written = outcome(node_of(former).propose(b"not held"))
+            self.assertIn("given up", str(again[0]))
+            cluster.world.run(0.05)
+            self.assertIsInstance(written[0], bytes)
+        cluster.world.run(3.0)
+        later = outcome(node_of(former).transfer(target.name))
+        cluster.world.run(0.1)
+        self.assertEqual(later, [target.name])
 
     def test_an_orderly_stop_costs_no_timeout(self) -> None:
         """R58: a leader that is stopped hands over first: another one leads and answers long before an election
