@@ -67,7 +67,7 @@ def press(s: State) -> None:
 
 
 def tick(s: State) -> None:
-    """One tick of a transfer, which ends after an election time-out or when its target is gone; or of the rest after."""
+    """One tick of a transfer, which ends after an election time-out or when its target is gone; or of the rest."""
     if s.transferee is None:
         s.transfer_elapsed = min(s.transfer_elapsed + 1, 0)
         return
