@@ -23,13 +23,13 @@ def followers(cluster: Cluster) -> list[Member]:
     return [member for member in cluster.members.values() if member is not leader]
 
 
-def lose(cluster: Cluster, member: str, kind: int) -> Callable[[], None]:
+def lose(cluster: Cluster, name: str, kind: int) -> Callable[[], None]:
     """Lose all messages of ``kind`` on their way to a member, until what is returned is called."""
     carry = cluster.carry
 
-    def carry_others(sender: str, to: str, packet: bytes) -> None:
-        if to != member or packet[KIND] != kind:
-            carry(sender, to, packet)
+    def carry_others(sender: str, member: str, payload: bytes) -> None:
+        if member != name or payload[KIND] != kind:
+            carry(sender, member, payload)
 
     cluster.carry = carry_others  # type: ignore[method-assign]
     return partial(setattr, cluster, "carry", carry)
