@@ -29,6 +29,7 @@ class Progress:
     :ivar oldest: the last index of the first of them at the former heartbeat, 0 where there was none.
     :ivar paused: a probe is out; the next leaves on its answer or with a heartbeat.
     :ivar reading: the number of the disk read that will feed it, or None.
+    :ivar put_off: a transfer failed since the last heartbeat; none is wanted before the next (R42).
     :ivar snapshot_index: the mark of the transfer in progress, None before it started.
     :ivar leaving_index: the entry that removed it, 0 for a member (R57); it does not count.
     :ivar leaving_ticks: for how much longer it is told so.
@@ -38,8 +39,8 @@ class Progress:
 
     __slots__ = (
         "acked_round", "contact", "farewell_round", "flight_bytes", "flights", "heard", "leaving_index",
-        "leaving_ticks", "match", "mode", "next", "oldest", "paused", "reading", "silent_ticks", "snapshot_index",
-        "voter",
+        "leaving_ticks", "match", "mode", "next", "oldest", "paused", "put_off", "reading", "silent_ticks",
+        "snapshot_index", "voter",
     )  # fmt: skip
 
     def __init__(self, next_index: int, voter: bool) -> None:
@@ -53,7 +54,7 @@ class Progress:
         self.flights: list[tuple[int, int]] = []
         self.oldest = 0
         self.flight_bytes = 0
-        self.paused = False
+        self.paused = self.put_off = False
         self.reading: int | None = None
         self.snapshot_index: int | None = None
         self.leaving_index = self.leaving_ticks = self.farewell_round = 0
@@ -71,8 +72,8 @@ class Progress:
         """A hashable value, equal for equal states."""
         return (
             self.mode, self.match, self.next, self.heard, self.silent_ticks, self.acked_round,
-            tuple(self.flights), self.oldest, self.paused, self.reading, self.snapshot_index,
-            self.voter, self.leaving_index, self.leaving_ticks, self.farewell_round,
+            tuple(self.flights), self.oldest, self.paused, self.put_off, self.reading,
+            self.snapshot_index, self.voter, self.leaving_index, self.leaving_ticks, self.farewell_round,
         )  # fmt: skip
 
     def probe(self, next_index: int | None = None) -> None:

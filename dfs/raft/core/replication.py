@@ -77,6 +77,7 @@ def heartbeat(s: State) -> None:
     s.round += 1
     reads.begin_round(s)
     for member, progress in s.progress.items():
+        progress.put_off = False
         if progress.mode is Mode.PROBE:
             _send_probe(s, member, progress, with_entries=False)
         else:
@@ -135,6 +136,10 @@ def _send_heartbeat(s: State, member: str, progress: Progress) -> None:
 
 
 def _want_snapshot(s: State, member: str, progress: Progress) -> None:
+    if progress.put_off:
+        # With the next heartbeat, and not a word until then, or the two would talk as fast as the network does.
+        progress.paused = True
+        return
     if progress.leaving_index or not configuring.alive(s, member):
         # A snapshot for a dead member would only cost.
         _send_heartbeat(s, member, progress)

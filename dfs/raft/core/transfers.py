@@ -34,7 +34,7 @@ def failed(s: State, member: str) -> None:
     if progress is not None:
         needed = progress.next
         progress.probe(needed)
-        progress.paused = True
+        progress.paused = progress.put_off = True
 
 
 def keep_from(s: State) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.raft.membership import AddLearner
 from dfs.raft.test.shells import Cluster, node_of
 
 
@@ -121,6 +122,34 @@ class SnapshotTests(SynchronousTestCase):
         }
         self.assertGreater(sent[other.name], 120 * 50_000)
         self.assertLess(sent[silent.name], 2 << 20)
+
+    def test_one_that_waits_its_turn_is_quiet(self) -> None:
+        """R42: while one newcomer's snapshot is on its way, another that needs one too costs its leader a few messages
+        a heartbeat, not as many as the network takes."""
+        cluster = Cluster(count=1, trailing_entries=3, sync_interval=0.1, piece_length=64, segment_length=1 << 11)
+        for number in range(40):
+            cluster.propose(b"entry %d" % number)
+        cluster.world.run(1.0)
+        cluster.join("b")
+        cluster.join("c")
+        carry = cluster.carry
+
+        def without_pieces(sender: str, member: str, payload: bytes) -> None:
+            if member != "b" or payload[5] != 5:
+                carry(sender, member, payload)
+
+        cluster.carry = without_pieces  # type: ignore[method-assign]
+        cluster.change(AddLearner("b", "b:1"))
+        cluster.world.run(0.3)
+        cluster.change(AddLearner("c", "c:1"))
+        del cluster.sent[:]
+        cluster.world.run(2.0)
+        config = cluster.config("a")
+        heartbeats = 2.0 / (config.heartbeat_ticks * config.tick)
+        self.assertIsNone(cluster.members["c"].store.now[1] or None)
+        self.assertLess(len([one for one in cluster.sent if one[:2] == ("a", "c")]), 4 * heartbeats)
+        cluster.carry = carry  # type: ignore[method-assign]
+        cluster.settle()
 
     def test_compaction_bounds_the_disk(self) -> None:
         """The log's disk space is bounded by what trails behind the durable state."""
