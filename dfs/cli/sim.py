@@ -19,7 +19,6 @@ from typing import Any
 from attrs import frozen
 
 from dfs.cli.errors import UsageError
-from dfs.cli.output import print_error
 from dfs.simulation.plan import Result
 from dfs.simulation.report import Totals, lines
 from dfs.simulation.run import Run, Say, check_scenario, parse_keep, parse_seeds, prepare, writer
@@ -124,7 +123,10 @@ def _open_trace(path: str) -> Any:
 
 
 def _interrupted(number: int, frame: Any) -> None:
-    """At once: an exception would end in the errors of a simulated program, and a run has nothing to clean up."""
-    print_error(INTERRUPTED, "interrupted", "", False)
-    sys.stdout.flush()
+    """At once: an exception would end in the errors of a simulated program, and a run has nothing to clean up.
+
+    Nothing is written through the streams, for the signal may have come in the middle of such a write, and Python
+    refuses a second one within it; each line that was told is flushed already.
+    """
+    os.write(2, b"dfs: interrupted\n")
     os._exit(INTERRUPTED)

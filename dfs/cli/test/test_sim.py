@@ -66,7 +66,7 @@ class InterruptTests(SynchronousTestCase):
             os.killpg(running.pid, signal.SIGINT)
             # Both pipes end when the last process that holds them has: no worker is left.
             _, told = running.communicate(timeout=PATIENCE)
-            self.assertEqual(running.returncode, 130)
+            self.assertEqual(running.returncode, 130, told)
         self.assertIn(b"interrupted", told)
         self.assertNotIn(b"Traceback", told)
 
