@@ -21,7 +21,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from dfs.kv.errors import StoreCorrupt, StoreError
+from dfs.kv.errors import StoreCorrupt
 from dfs.kv.interfaces import Batch, IKeyValueStore
 from dfs.metaserver import (
     chunks,
@@ -123,15 +123,8 @@ class MetadataMachine:
     :param cluster_id: 16 bytes.  Raises WrongCluster where the tables belong to another cluster (S28).
     """
 
-    def __init__(
-        self,
-        folder: IStoreFolder,
-        cluster_id: bytes,
-        max_sessions: int = MAX_SESSIONS,
-        sync_failed: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, folder: IStoreFolder, cluster_id: bytes, max_sessions: int = MAX_SESSIONS) -> None:
         self._folder = folder
-        self._sync_failed = sync_failed
         self._cluster_id = cluster_id
         self._max_sessions = max_sessions
         self.checkpoints = Checkpoints()
@@ -241,11 +234,7 @@ class MetadataMachine:
 
     def sync(self) -> int:
         index = self._head.index
-        try:
-            self._store.sync()
-        except StoreError:
-            self._sync_failed()
-            raise
+        self._store.sync()
         self._durable = index
         return index
 
@@ -276,8 +265,4 @@ class MetadataMachine:
             self._source.close()
         if self._sink is not None:
             self._sink.abort()
-        try:
-            self._folder.close()
-        except StoreError:
-            self._sync_failed()
-            raise
+        self._folder.close()

@@ -8,7 +8,6 @@ all: it says nothing more, and ``on_fatal`` is called with the sentence that tel
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from attrs import evolve
@@ -39,7 +38,6 @@ from dfs.protocol.interfaces import Identity
 from dfs.protocol.listen import ServerFactory, server_factory
 from dfs.protocol.trust import KeyRing
 from dfs.protocol.values import Role
-from dfs.raft import suspicion
 from dfs.raft.errors import RaftError, StorageCorrupt
 from dfs.raft.node import RaftNode
 from dfs.runtime.interfaces import ILane, Runtime
@@ -143,14 +141,10 @@ class MetaServer(Service):
             self._neighbours.introduce(identity)
 
     def _open_machine(self) -> MetadataMachine:
-        """A failed sync of the tables leaves its mark in the node's folder: see dfs.raft.suspicion (R27, S31)."""
-        config, disk = self.config, self._disk
-        suspicion.check(disk, config.folder)
+        config = self.config
         folder = config.open_tables(self._disk, f"{config.folder}/tables", config.store)
         try:
-            return MetadataMachine(
-                folder, config.cluster_id, sync_failed=partial(suspicion.leave, disk, config.folder)
-            )
+            return MetadataMachine(folder, config.cluster_id)
         except BaseException:
             folder.close()
             raise

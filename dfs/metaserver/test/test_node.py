@@ -14,7 +14,7 @@ from dfs.metaserver.node import MetaServer
 from dfs.metaserver.test.cluster import KEY, PORT, Cluster
 from dfs.protocol import messages as m
 from dfs.protocol.errors import DFSError
-from dfs.raft.errors import StorageCorrupt, StorageFailed, WrongCluster
+from dfs.raft.errors import StorageCorrupt, WrongCluster
 
 
 class LifeTests(SynchronousTestCase):
@@ -144,28 +144,6 @@ class LifeTests(SynchronousTestCase):
         self.flushLoggedErrors(StoreFailed)
         new = cluster.leader(others=(leader,))
         self.assertEqual(cluster.ask(new, m.ListFiles("", b"", 1)).files, ())
-
-    def test_a_failed_sync_of_the_tables_is_remembered(self) -> None:
-        """R27, S31: where the tables' sync failed the node ends, and does not start again before the machine did: what
-        the system shows of them may not be on the disk."""
-        cluster = self.cluster()
-        meta = cluster.metas[0]
-        cluster.world.run_until(meta.server.ready)
-        machine = meta.server._machine
-        assert machine is not None
-
-        def fail() -> None:
-            raise StoreFailed("the sync said no")
-
-        self.patch(machine.store, "sync", fail)
-        self.assertRaises(StoreFailed, machine.sync)
-        meta.host.kill()
-        meta.restart()
-        self.assertRaises(StorageFailed, cluster.world.run_until, meta.server.ready)
-        self.assertIn("reboot", meta.fatal[-1])
-        meta.host.crash()
-        meta.restart()
-        cluster.world.run_until(meta.server.ready)
 
     def test_a_wiped_member_is_not_listened_to(self) -> None:
         """R35, S28: a member that comes back without its folder has another incarnation: the others do not speak with
