@@ -79,7 +79,8 @@ class State:
     :ivar needs_snapshot: the tables end before the log begins: nothing is applied, and no election begun, before one
         is installed.
     :ivar commit_before: what was committed at the heartbeat before last, for R54; ``commit_then`` at the last one.
-    :ivar transferee: whom leadership is being handed to, for ``transfer_elapsed`` ticks so far.
+    :ivar transferee: whom leadership is being handed to, for ``transfer_elapsed`` ticks so far; below zero that counts
+        the rest after a transfer that was given up.
     :ivar forward_waiting: reads that wait for the request in ``forward_out``: its number, their ids; sent
         ``forward_elapsed`` ticks ago.
     """
