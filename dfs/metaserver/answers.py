@@ -14,17 +14,24 @@ from dfs.metaserver.packing import FLAG, ID16, SHA256, U8, U16, U32, U64, Codec,
 from dfs.metaserver.records import name_text, short_text
 from dfs.protocol.errors import BY_CODE as ERRORS
 from dfs.protocol.errors import DFSError, InternalError
+from dfs.protocol.limits import MAX_HINT, MAX_SENTENCE, MAX_TOGETHER
 from dfs.protocol.messages import (
     CommitOutcome,
     CommitOutcomes,
+    CommitRefusal,
     CommittedChunk,
     Done,
     FileInfo,
+    FilesCommitted,
+    GrantedUpload,
     Placement,
     Placements,
+    Refusal,
     UploadGranted,
+    UploadOutcome,
+    UploadsGranted,
 )
-from dfs.protocol.values import Target
+from dfs.protocol.values import FileId, Generation, Target
 
 LEASE_MS = 60_000  # a lease says that a writer is alive
 
@@ -86,6 +93,16 @@ def _placement(
     return Placement(index, generation, targets, quorum, None, committed)  # type: ignore[arg-type]  # a NewType
 
 
+def _granted_upload(file_id: FileId, generation: Generation) -> GrantedUpload:
+    return GrantedUpload(file_id, generation, bytes(32))
+
+
+def _uploads_granted(
+    lease_ms: int, targets: tuple[Target, ...], quorum: int, outcomes: tuple[UploadOutcome, ...]
+) -> UploadsGranted:
+    return UploadsGranted(lease_ms, targets, quorum, 0, outcomes)
+
+
 target_fields = Fields(Target, ("node", U32), ("name", short_text), ("address", short_text), ("parent", U8))
 committed_fields = Fields(CommittedChunk, ("index", U32), ("generation", U64), ("length", U32), ("sha256", SHA256))
 placement_fields = Fields(
@@ -108,6 +125,20 @@ granted_codec = Codec(
     ("degraded", FLAG),
     ("placements", Many(placement_fields, 64)),
 )
+refusal_fields = Fields(Refusal, ("code", U16), ("message", Text(MAX_SENTENCE)), ("hint", Text(MAX_HINT)))
+granted_upload_fields = Fields(_granted_upload, ("file_id", U64), ("generation", U64))
+outcome_fields = Fields(
+    UploadOutcome, ("granted", Optional(granted_upload_fields)), ("refusal", Optional(refusal_fields))
+)
+uploads_granted_codec = Codec(
+    _uploads_granted,
+    1,
+    ("lease_ms", U32),
+    ("targets", Many(target_fields, 16)),
+    ("quorum", U8),
+    ("outcomes", Many(outcome_fields, MAX_TOGETHER)),
+)
+commit_refusal_fields = Fields(CommitRefusal, ("refusal", Optional(refusal_fields)))
 failure_codec = Codec(Failure, 1, ("code", U8), ("message", Text(4096)), ("hint", Text(4096)))
 
 #: The literal table: first byte -> (class, codec); 0 is a Failure.
@@ -135,6 +166,8 @@ BY_CODE: dict[int, tuple[type[Any], Codec[Any]]] = {
     7: (MemberPinned, Codec(MemberPinned, 1, ("incarnation", ID16))),
     8: (Changed, Codec(Changed, 1, ("count", U16))),
     9: (Collected, Codec(Collected, 1, ("finished", FLAG))),
+    10: (UploadsGranted, uploads_granted_codec),
+    11: (FilesCommitted, Codec(FilesCommitted, 1, ("outcomes", Many(commit_refusal_fields, MAX_TOGETHER)))),
     20: (Retired, Codec(Retired, 1, ("index", U64), ("taken", Many(U16, 256)))),
 }
 _CODE_OF = {cls: (code, codec) for code, (cls, codec) in BY_CODE.items()}

@@ -23,8 +23,9 @@ from typing import Any
 
 from attrs import frozen
 
-from dfs.metaserver import commands_moving
+from dfs.metaserver import commands_moving, commands_together
 from dfs.metaserver.commands_moving import MovingCommand
+from dfs.metaserver.commands_together import Nodes, TogetherCommand, nodes_field, operation_fields
 from dfs.metaserver.packing import (
     ID16,
     SHA256,
@@ -44,8 +45,6 @@ from dfs.protocol.messages import ChunkCommit, DurableReplica, Operation
 
 MAX_PLACEMENTS = 64  # chunks allocated by one command
 MAX_COMMITS = 256  # of CommitChunks, AddReplicas, RemoveReplicas, CollectGarbage
-
-Nodes = tuple[int, ...]
 
 
 @frozen
@@ -243,10 +242,9 @@ Command = (
     | RaiseIncarnation
     | BeginHistory
     | MovingCommand
+    | TogetherCommand
 )
 
-operation_fields = Fields(Operation, ("session", ID16), ("sequence", U64), ("floor", U64))
-nodes_field = Many(U32, 16)
 placements_field = Many(nodes_field, MAX_PLACEMENTS)
 durable_fields = Fields(DurableReplica, ("node", U32), ("number", U64))
 commit_fields = Fields(
@@ -328,6 +326,7 @@ BY_CODE: dict[int, Codec[Any]] = {
     18: Codec(RaiseIncarnation, 1, ("incarnation", U16)),
     19: Codec(BeginHistory, 1, ("incarnation", U16), ("history", U32)),
     **commands_moving.BY_CODE,
+    **commands_together.BY_CODE,
 }
 CODE_OF = {codec.cls: code for code, codec in BY_CODE.items()}
 

@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from dfs.protocol.messages import Placement, Placements, Removal, UploadGranted
+from dfs.protocol.messages import (
+    GrantedUpload,
+    Placement,
+    Placements,
+    Removal,
+    UploadGranted,
+    UploadOutcome,
+    UploadsGranted,
+)
 from dfs.protocol.trust import NOWHERE, KeyRing, Spread
 from dfs.protocol.values import FileId, Generation, Grant, GrantKind
 
@@ -53,3 +61,22 @@ class Granter:
 
     def placed(self, file_id: int, placed: Placements) -> Placements:
         return Placements(self.placements(file_id, placed.placements))
+
+    def uploads(self, granted: UploadsGranted) -> UploadsGranted:
+        """With a grant to put for each chunk of the batch."""
+        expires_ms = self._now_ms() + VALID_MS
+        spread = Spread(granted.targets, granted.quorum)
+
+        def signed(upload: GrantedUpload) -> GrantedUpload:
+            if not upload.generation:
+                return upload
+            grant = self._keys.sign(
+                GrantKind.PUT, upload.file_id, 0, upload.generation, expires_ms, spread=spread
+            )  # fmt: skip
+            return GrantedUpload(upload.file_id, upload.generation, grant.mac)
+
+        outcomes = tuple(
+            UploadOutcome(signed(outcome.granted), None) if outcome.granted is not None else outcome
+            for outcome in granted.outcomes
+        )
+        return UploadsGranted(granted.lease_ms, granted.targets, granted.quorum, expires_ms, outcomes)

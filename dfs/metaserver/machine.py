@@ -34,9 +34,11 @@ from dfs.metaserver import (
     retiring,
     standing,
     tables,
+    together,
     uploads,
 )
 from dfs.metaserver import commands_moving as moving
+from dfs.metaserver import commands_together as batches
 from dfs.metaserver.answers import Changed, encode_answer
 from dfs.metaserver.checkpoints import Checkpoints
 from dfs.metaserver.overlay import Overlay
@@ -90,6 +92,8 @@ RULES: dict[type[Any], Callable[[Transaction, Any], object]] = {
     moving.TrimmedReplicas: retiring.trimmed,
     moving.NoteEvent: eventlog.note_event,
     moving.SetBalancing: standing.set_balancing,
+    batches.CreateUploads: together.create,
+    batches.CommitFiles: together.commit,
 }
 
 

@@ -29,6 +29,7 @@ from dfs.metaserver.seams import Seams
 from dfs.metaserver.status import StatusView
 from dfs.metaserver.translating import not_leader, translate
 from dfs.metaserver.uploading import Uploading
+from dfs.metaserver.uploading_together import UploadingTogether
 from dfs.protocol import messages as m
 from dfs.protocol.errors import BadRequest, Forbidden, Unavailable, UnknownRequest
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IOutgoingStream, IService
@@ -59,7 +60,7 @@ class MetaService:
         self.term: LeaderTerm | None = None
         self._registration: Registration | None = None
         self._heartbeats: Heartbeats | None = None
-        uploading = Uploading(seams, self.leading)
+        uploading, together = Uploading(seams, self.leading), UploadingTogether(seams, self.leading)
         explaining = Explaining(seams, self.leading)
         reading = FilesReading(seams, self.leading)
         membership, anywhere = Membership(seams, raft), AnyReading(seams, lambda: self.term)
@@ -68,6 +69,9 @@ class MetaService:
         self._quarantines = Quarantines(seams)
         self.handlers: dict[type[Any], Handler] = {
             m.CreateUpload: lambda _, request: uploading.create(request),
+            m.CreateUploads: lambda _, request: together.create(request),
+            m.CommitFiles: lambda _, request: together.commit(request),
+            m.OpenFiles: lambda _, request: together.open(request),
             m.ResumeUpload: lambda _, request: uploading.resume(request),
             m.AllocateChunks: lambda _, request: uploading.allocate(request),
             m.ReplaceChunk: lambda _, request: uploading.replace(request),

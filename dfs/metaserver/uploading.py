@@ -34,7 +34,7 @@ class Uploading:
     async def create(self, request: m.CreateUpload) -> UploadGranted:
         """See CreateUpload."""
         term = self._leading()
-        _check_replication(request.replication)
+        check_replication(request.replication)
         quorum = self._seams.config.write_quorum.of(request.replication)
         count = _wanted(request.count, request.size, request.chunk_size)
         choice = self._choice(term)
@@ -171,7 +171,8 @@ class Uploading:
         return upload
 
 
-def _check_replication(replication: int) -> None:
+def check_replication(replication: int) -> None:
+    """Raises BadRequest."""
     if not 1 <= replication <= MAX_REPLICATION:
         raise BadRequest(f"replication {replication} is not from 1 to {MAX_REPLICATION}")
 

@@ -116,9 +116,37 @@ from dfs.protocol.messages_reading import (
     ListChunksAt,
     ListFilesAt,
 )
+from dfs.protocol.messages_together import (
+    CommitFiles,
+    CommitRefusal,
+    CreateUploads,
+    FilesCommitted,
+    FilesOpened,
+    FinishedUpload,
+    GrantedUpload,
+    NewUpload,
+    OpenedFile,
+    OpenFiles,
+    Refusal,
+    UploadOutcome,
+    UploadsGranted,
+)
 from dfs.protocol.removal import Removal, RemovalKind, Survivor
 
 __all__ = [
+    "CommitFiles",
+    "CommitRefusal",
+    "CreateUploads",
+    "FilesCommitted",
+    "FilesOpened",
+    "FinishedUpload",
+    "GrantedUpload",
+    "NewUpload",
+    "OpenedFile",
+    "OpenFiles",
+    "Refusal",
+    "UploadOutcome",
+    "UploadsGranted",
     "Verdict",
     "Healing",
     "Explanation",

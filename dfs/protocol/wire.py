@@ -22,6 +22,7 @@ from dfs.protocol import wire_members as n
 from dfs.protocol import wire_metadata as w
 from dfs.protocol import wire_moving as v
 from dfs.protocol import wire_reading as r
+from dfs.protocol import wire_together as t
 from dfs.protocol.errors import BadRequest, UnknownRequest
 from dfs.protocol.fast import Codec, Malformed
 from dfs.protocol.layout import Record
@@ -66,6 +67,9 @@ TABLE: dict[int, Entry] = {
     0x0B: Entry(w.DELETE_FILE, ANYONE, CONTROL, (m.FileInfo, m.Done)),
     0x0C: Entry(w.REPORT_CORRUPT, ANYONE, CONTROL, (m.Done,)),
     0x0D: Entry(w.GET_STATUS, ANYONE, CONTROL, (m.Status,)),
+    0x0E: Entry(t.CREATE_UPLOADS, ANYONE, CONTROL, (m.UploadsGranted,)),
+    0x0F: Entry(t.COMMIT_FILES, ANYONE, CONTROL, (m.FilesCommitted,)),
+    0x14: Entry(t.OPEN_FILES, ANYONE, CONTROL, (m.FilesOpened,)),
     0x10: Entry(v.LIST_NODES, ANYONE, CONTROL, (m.NodePage,)),
     0x11: Entry(v.CHANGE_NODE, ANYONE, CONTROL, (m.NodeAnswer,)),
     0x12: Entry(v.REBALANCE, ANYONE, CONTROL, (m.Rebalanced,)),
@@ -99,6 +103,9 @@ TABLE: dict[int, Entry] = {
     0x85: Entry(w.CHUNK_PAGE),
     0x86: Entry(w.FILE_PAGE),
     0x88: Entry(w.STATUS),  # 0x87 before it
+    0x89: Entry(t.UPLOADS_GRANTED),
+    0x8A: Entry(t.FILES_COMMITTED),
+    0x8B: Entry(t.FILES_OPENED),
     0x90: Entry(v.NODE_PAGE),
     0x91: Entry(v.NODE_ANSWER),
     0x92: Entry(v.REBALANCED),
