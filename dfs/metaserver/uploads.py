@@ -16,10 +16,10 @@ from dfs.metaserver.commands import (
     AllocateChunks,
     CreateUpload,
     ExpireUpload,
-    Nodes,
     ReplaceChunk,
     ResumeUpload,
 )
+from dfs.metaserver.commands_together import Nodes
 from dfs.metaserver.records import MAX_NODES_OF_A_CHUNK, ChunkRecord, GarbageRecord, UploadRecord
 from dfs.metaserver.transaction import FileEnded, Transaction, UploadBegan
 from dfs.protocol.errors import BadRequest, FileExists, FileNotFound, StaleEpoch, Unavailable, UploadGone
