@@ -164,7 +164,7 @@ class Connection(Protocol):
         self._slot = StreamSlot(self._port, self._asked, self._served, bulk, self._dialer)
         self._decoder.blocks = bulk
         self._decoder.limit = MAX_BODY if established.trusted or self._dialer else MAX_STRANGER_BODY
-        self._port.configure(BULK_BUFFER if bulk else CONTROL_BUFFER)
+        self._port.configure(BULK_BUFFER if bulk else CONTROL_BUFFER, gathers=not bulk)
         self._keep_alive.start(closes_idle=bulk and not self._dialer)
         if self._service is not None:
             self._service.connected(self)

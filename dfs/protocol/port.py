@@ -8,6 +8,10 @@ produces a stream is paused at the transport's high-water mark.
 
 A transport that is paused sees no disconnect of its peer; writes and the
 keep-alive find it.
+
+What is written in one turn of the reactor to a connection without streams goes in one send at the turn's end: a
+metadata node answers, and a client asks, dozens of requests in one turn, and each send is a system call that takes and
+gives the interpreter lock and wakes the peer, who then reads one message at a time.
 """
 
 from __future__ import annotations
@@ -16,11 +20,14 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 from dfs.protocol.limits import CLOSE_TIMEOUT, MAX_UNSENT
+
+MAX_GATHERED = 64 << 10
+"""Bytes written in one turn above which they are sent before it ends."""
 
 
 def unsent(transport: Any) -> int:
@@ -60,10 +67,16 @@ class Port:
         self._full = False
         self._producer: IPushProducer | None = None
         self._close_timer: Any = None
+        self._gathers = False
+        self._gathered: list[bytes | memoryview] = []
+        self._gathered_length = 0
+        self._flush_call: IDelayedCall | None = None
         transport.registerProducer(self, True)
 
-    def configure(self, buffer_length: int) -> None:
-        """Set the receive size, which is the high-water mark too, and the socket's options."""
+    def configure(self, buffer_length: int, gathers: bool = False) -> None:
+        """Set the receive size, which is the high-water mark too, and the socket's options.  ``gathers``: what is
+        written in one turn goes together at its end."""
+        self._gathers = gathers
         self._transport.bufferSize = buffer_length
         if ITCPTransport.providedBy(self._transport):
             self._transport.setTcpNoDelay(True)
@@ -96,7 +109,7 @@ class Port:
 
     @property
     def unsent(self) -> int:
-        return unsent(self._transport)
+        return unsent(self._transport) + self._gathered_length
 
     @property
     def taken(self) -> int:
@@ -105,18 +118,39 @@ class Port:
 
     def write(self, data: bytes) -> None:
         """Send bytes; dropped once the connection is closing.  A peer that lets too much pile up is cut off."""
-        self.write_pieces([data])
+        if not self._gathers:
+            self.write_pieces([data])
+        elif not self.closing:
+            self._written += len(data)
+            self._gathered.append(data)
+            self._gathered_length += len(data)
+            if self._gathered_length >= MAX_GATHERED:
+                self._flush()
+            elif self._flush_call is None:
+                self._flush_call = self.reactor.callLater(0, self._turn_ended)
 
     def write_pieces(self, pieces: list[bytes | memoryview]) -> None:
-        """As :meth:`write`, of bytes in pieces.  What the kernel has room for goes at once and uncopied, without a
-        turn of the reactor; only the rest is joined and queued."""
-        if self.closing:
-            return
+        """As :meth:`write` on a connection that does not gather, of bytes in pieces."""
+        if not self.closing:
+            self._written += sum(map(len, pieces))
+            self._send(pieces)
+
+    def _turn_ended(self) -> None:
+        self._flush_call = None
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what was gathered; the call at the end of the turn may find nothing more."""
+        if self._gathered and not self.closing:
+            pieces, self._gathered, self._gathered_length = self._gathered, [], 0
+            self._send([b"".join(pieces)])
+
+    def _send(self, pieces: list[bytes | memoryview]) -> None:
+        """What the kernel has room for goes at once and uncopied, without a turn of the reactor; only the rest is
+        joined and queued."""
         self.last_sent = self.reactor.seconds()
-        length = sum(map(len, pieces))
-        self._written += length
         sent = self._send_now(pieces)
-        if sent < length:
+        if sent < sum(map(len, pieces)):
             self._transport.write(b"".join(rest_of(pieces, sent) if sent else pieces))
             if self.unsent > MAX_UNSENT:
                 self.abort()
@@ -125,7 +159,7 @@ class Port:
         """How many bytes the kernel took.  None unless the transport is a plain TCP connection with nothing queued; an
         error is left to the transport, which meets it again and closes."""
         transport = self._transport
-        if not isinstance(transport, Connection) or transport.TLS or not transport.connected or self.unsent:
+        if not isinstance(transport, Connection) or transport.TLS or not transport.connected or unsent(transport):
             return 0
         try:
             return transport.getHandle().sendmsg(pieces)
@@ -166,6 +200,7 @@ class Port:
         """Write what is queued, then close; after a while close anyway."""
         if self.closing:
             return
+        self._flush()
         self.closing = True
         self._transport.unregisterProducer()
         self._transport.loseConnection()
@@ -174,14 +209,22 @@ class Port:
     def abort(self) -> None:
         """Close now."""
         self.closing = True
+        self._forget_gathered()
         self._transport.abortConnection()
 
     def lost(self) -> None:
         """The transport is gone: let go of everything."""
         self.closing = True
+        self._forget_gathered()
         self._producer = None
         if self._close_timer is not None and self._close_timer.active():
             self._close_timer.cancel()
+
+    def _forget_gathered(self) -> None:
+        self._gathered, self._gathered_length = [], 0
+        if self._flush_call is not None:
+            self._flush_call.cancel()
+            self._flush_call = None
 
 
 class Watch:
