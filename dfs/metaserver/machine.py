@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from copy import copy
 from typing import Any
 
 from zope.interface import implementer
@@ -155,7 +154,7 @@ class MetadataMachine:
     @property
     def head(self) -> Head:
         """A copy of the counters as of the last apply."""
-        return copy(self._head)
+        return self._head.copied()
 
     def applied(self) -> SnapshotMark:
         return SnapshotMark(self._head.index, self._head.term)
@@ -177,7 +176,7 @@ class MetadataMachine:
 
     def _apply_run(self, entries: Sequence[Command]) -> list[bytes]:
         overlay = Overlay(self._store)
-        state = Transaction(overlay, copy(self._head))
+        state = Transaction(overlay, self._head.copied())
         sessions = Sessions(state, self._max_sessions)
         answers = []
         for entry in entries:
@@ -185,6 +184,7 @@ class MetadataMachine:
                 raise StoreCorrupt(f"entry {entry.index} comes after {state.head.index} was applied")
             answers.append(self._apply_one(state, sessions, entry))
             state.head.index, state.head.term = entry.index, entry.term
+        sessions.write()
         changes = overlay.batch().changes
         state.head.hash = updated(state.head.hash, overlay.originals, changes)
         batch = Batch(changes)

@@ -7,12 +7,15 @@ command that is refused leaves nothing, and at the end all of it is one Batch.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 from dfs.kv.interfaces import Batch, IKeyValueStore, prefix_end
 
 NEAR = 9  # bytes of a key by which changed keys are kept together: a table's letter and a file id
 PAGE = 64  # keys that a walk reads from the store at once
+_ABSENT = object()
 
 
 class _Walk:
@@ -68,10 +71,10 @@ class Overlay:
         self._store = store
         self.originals: dict[bytes, bytes | None] = {}
         self.changes: dict[bytes, bytes | None] = {}
-        self._undo: list[tuple[bytes, bool, bytes | None]] = []
+        self._undo: list[tuple[bytes, Any]] = []  # what each put replaced, _ABSENT for nothing
         self._walks: dict[bytes, _Walk] = {}  # by prefix
         self._lengths: dict[int, None] = {}  # of those prefixes
-        self._near: dict[bytes, dict[bytes, None]] = {}  # every key changed so far, by its first bytes
+        self._near: dict[bytes, dict[bytes, None]] | None = None  # once asked for: every key changed, by its first bytes
 
     def get(self, key: bytes) -> bytes | None:
         if key in self.changes:
@@ -82,12 +85,14 @@ class Overlay:
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Set, or with None delete."""
-        self._undo.append((key, key in self.changes, self.changes.get(key)))
+        changes = self.changes
+        self._undo.append((key, changes.get(key, _ABSENT)))
         if key not in self.originals:
             self.originals[key] = self._store.get(key)
-        self._near.setdefault(key[:NEAR], {})[key] = None
-        self.changes[key] = value
-        if value is not None:
+        changes[key] = value
+        if self._near is not None:
+            self._near.setdefault(key[:NEAR], {})[key] = None
+        if value is not None and self._walks:
             for walk in self._walks_at(key):
                 walk.changed(key)
 
@@ -100,11 +105,19 @@ class Overlay:
         grows neither with the table nor with the batch."""
         walk = self._walks.get(prefix)
         if walk is None:
-            near = self._near.get(prefix, {}) if len(prefix) == NEAR else self.changes
+            near = self._changed_near(prefix) if len(prefix) == NEAR else self.changes
             fresh = [key for key in near if key.startswith(prefix)]
             walk = self._walks[prefix] = _Walk(self._store, self.changes, prefix, fresh)
             self._lengths[len(prefix)] = None
         return walk.first()
+
+    def _changed_near(self, prefix: bytes) -> Iterable[bytes]:
+        """All keys changed so far that begin so: found once, kept from then on."""
+        if self._near is None:
+            self._near = {}
+            for key in self.changes:
+                self._near.setdefault(key[:NEAR], {})[key] = None
+        return self._near.get(prefix, {})
 
     def mark(self) -> None:
         """From here :meth:`roll_back` undoes."""
@@ -112,13 +125,13 @@ class Overlay:
 
     def roll_back(self) -> None:
         """Undo every put since the mark."""
-        for key, was_there, value in reversed(self._undo):
-            if was_there:
-                self.changes[key] = value
-            else:
+        for key, value in reversed(self._undo):
+            if value is _ABSENT:
                 del self.changes[key]
+            else:
+                self.changes[key] = value
             for walk in self._walks_at(key):
-                if not was_there:
+                if value is _ABSENT:
                     walk.forgotten(key)
                 elif value is not None:
                     walk.changed(key)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 import construct
 from construct import Adapter
 
 T = TypeVar("T")
+_NO_RUN = struct.Struct("")
 
 
 class Malformed(ValueError):
@@ -197,47 +199,48 @@ class Fields:
         self._runs = _runs(fields)
 
     def pack(self, value: Any, out: list[bytes]) -> None:
-        for names, run, kind in self._runs:
-            if run is not None:
-                out.append(run.pack(*[getattr(value, name) for name in names]))
+        for get, single, run, kind in self._runs:
+            if kind is not None:
+                kind.pack(get(value), out)
+            elif single:
+                out.append(run.pack(get(value)))
             else:
-                assert kind is not None
-                kind.pack(getattr(value, names[0]), out)
+                out.append(run.pack(*get(value)))
 
     def unpack(self, data: bytes, offset: int) -> tuple[Any, int]:
         values: list[Any] = []
-        for _, run, kind in self._runs:
-            if run is not None:
-                end = offset + run.size
-                if end > len(data):
-                    raise Malformed("cut")
-                values += run.unpack_from(data, offset)
-                offset = end
-            else:
-                assert kind is not None
+        for _, _, run, kind in self._runs:
+            if kind is not None:
                 value, offset = kind.unpack(data, offset)
                 values.append(value)
+                continue
+            end = offset + run.size
+            if end > len(data):
+                raise Malformed("cut")
+            values += run.unpack_from(data, offset)
+            offset = end
         return self.cls(*values), offset
 
 
-_Run = tuple[tuple[str, ...], struct.Struct | None, Kind | None]
+_Run = tuple[Callable[[Any], Any], bool, struct.Struct, Kind | None]
+"""What gets the attributes, whether it is one, and what packs them: the struct, or the kind of a field of its own."""
 
 
 def _runs(fields: Sequence[tuple[str, Kind]]) -> list[_Run]:
     """Neighbours of fixed size are packed by one call."""
     runs: list[_Run] = []
-    names: tuple[str, ...] = ()
-    codes = ""
-    for name, kind in fields:
-        if kind.code:
-            names, codes = (*names, name), codes + kind.code
+    names: list[str] = []
+    codes = ">"
+    for name, kind in (*fields, ("", None)):
+        if kind is not None and kind.code:
+            names.append(name)
+            codes += kind.code
             continue
         if names:
-            runs.append((names, struct.Struct(">" + codes), None))
-            names, codes = (), ""
-        runs.append(((name,), None, kind))
-    if names:
-        runs.append((names, struct.Struct(">" + codes), None))
+            runs.append((attrgetter(*names), len(names) == 1, struct.Struct(codes), None))
+            names, codes = [], ">"
+        if kind is not None:
+            runs.append((attrgetter(name), True, _NO_RUN, kind))
     return runs
 
 

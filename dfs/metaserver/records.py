@@ -7,6 +7,7 @@ the old one.  Nothing here is larger than a name plus a few hundred bytes, whate
 from __future__ import annotations
 
 import enum
+from operator import attrgetter
 
 from attrs import define, frozen
 
@@ -163,6 +164,10 @@ class Head:
     chunks: int
     hash: bytes
 
+    def copied(self) -> Head:
+        """As it is now; once for each command, so without ``copy``, which takes ten times as long."""
+        return Head(*_head_values(self))
+
 
 file_codec = Codec(
     FileRecord,
@@ -240,6 +245,7 @@ _head_fields = (
     ("hash", SHA256),
 )
 head_codec = Codec(Head, 1, *_head_fields)
+_head_values = attrgetter(*(name for name, _ in _head_fields))
 
 CODECS: tuple[Codec[object], ...] = (
     file_codec,

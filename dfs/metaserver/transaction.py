@@ -7,7 +7,6 @@ records here, and raise a DFSError to refuse: then everything that the command d
 from __future__ import annotations
 
 from collections import deque
-from copy import copy
 
 from attrs import evolve, frozen
 
@@ -105,7 +104,7 @@ class Transaction:
         """A command begins: what follows can be undone up to here."""
         self.index = index
         self._overlay.mark()
-        self._saved = copy(self.head)
+        self._saved = self.head.copied()
         self._saved_events = len(self.events)
 
     def roll_back(self) -> None:

@@ -42,10 +42,13 @@ NO_HASH = bytes(32)
 
 def check_name(name: str) -> None:
     """Raises BadRequest.  Nothing but NUL, emptiness and length is special in a name (S44)."""
-    length = len(name.encode(errors="surrogatepass"))
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        raise BadRequest("a name is UTF-8 without NUL") from None
     if not 1 <= length <= MAX_NAME:
         raise BadRequest(f"a name has 1 to {MAX_NAME} bytes; this one has {length}")
-    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+    if "\0" in name:
         raise BadRequest("a name is UTF-8 without NUL")
 
 
