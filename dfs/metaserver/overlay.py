@@ -74,7 +74,7 @@ class Overlay:
         self._undo: list[tuple[bytes, Any]] = []  # what each put replaced, _ABSENT for nothing
         self._walks: dict[bytes, _Walk] = {}  # by prefix
         self._lengths: dict[int, None] = {}  # of those prefixes
-        self._near: dict[bytes, dict[bytes, None]] | None = None  # once asked for: every key changed, by its first bytes
+        self._near: dict[bytes, dict[bytes, None]] | None = None  # once wanted: changed keys by their first bytes
 
     def get(self, key: bytes) -> bytes | None:
         if key in self.changes:
