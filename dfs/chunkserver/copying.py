@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from attrs import evolve
+from attrs import asdict, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -30,7 +30,7 @@ from dfs.protocol.errors import (
     ReplicaNotFound,
 )
 from dfs.protocol.interfaces import IConnection
-from dfs.protocol.messages import ChunkWritten, Job, JobKind, JobResult, PutChunk
+from dfs.protocol.messages import ChunkWritten, Job, JobKind, JobResult, PutChunk, PutLabelled
 from dfs.protocol.values import ChunkRef, NodeNumber
 
 
@@ -113,6 +113,9 @@ class Worker:
             False,
             job.grant,
         )
+        description = reading.footer.description
+        if description is not None:
+            request = PutLabelled(**asdict(request, recurse=False), description=description)
         put = connection.open_put(request, PUT_TIMEOUT)
         digest = hashlib.sha256()
         try:

@@ -207,7 +207,7 @@ class Keeper:
         length = reader.footer.length
         if reader.footer.sha256 != sha256:
             raise ReplicaCorrupt(f"{self._node} has other bytes than were committed", nodes=(self._node,))
-        writing = self._store.begin(ref, max(1, length), length)
+        writing = self._store.begin(ref, max(1, length), length, reader.footer.description)
         try:
             for offset in range(0, length, READ):
                 await writing.append(await self._store.run(reader.read, offset, READ))

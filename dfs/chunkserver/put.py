@@ -38,8 +38,8 @@ from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.tree import Tally, child_quorum, subtrees
 from dfs.protocol.errors import Cancelled, DeadlinePassed, DFSError, DiskFailed, InternalError, QuorumFailed
 from dfs.protocol.interfaces import Block, IBlockSink, IIncomingStream
-from dfs.protocol.messages import ChunkCommit, ChunkWritten, DurableReplica, HeldReplica, PutChunk
-from dfs.protocol.values import ChunkRef, GrantKind, Target
+from dfs.protocol.messages import ChunkCommit, ChunkWritten, DurableReplica, HeldReplica, PutChunk, PutLabelled
+from dfs.protocol.values import ChunkRef, Description, GrantKind, Target
 from dfs.runtime.interfaces import Runtime
 
 _log = Logger()
@@ -75,6 +75,14 @@ class Surroundings:
     add: Callable[[ChunkCommit], None]
 
 
+def described(request: PutChunk) -> Description | None:
+    """What the replica is to say of its file.  Only a copy brings along when the chunk was stored first."""
+    if not isinstance(request, PutLabelled):
+        return None
+    copied = request.grant.kind == GrantKind.COPY
+    return request.description if copied else evolve(request.description, written_ms=0)
+
+
 @implementer(IBlockSink)
 class Put:
     """One put.  ``answer`` fires once; ``finished`` fires when nothing of it runs any more."""
@@ -88,7 +96,7 @@ class Put:
         self.finished: Deferred[None] = Deferred()
         self.buffered = 0
         """Bytes waiting for this disk."""
-        self._writing = around.store.begin(self.ref, request.limit, request.length)
+        self._writing = around.store.begin(self.ref, request.limit, request.length, described(request))
         self._queue: deque[Block] = deque()
         self._end: tuple[int, bytes] | None = None
         self._failure: DFSError | None = None

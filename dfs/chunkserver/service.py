@@ -14,7 +14,8 @@ from dfs.chunkserver.put import Put, Surroundings
 from dfs.chunkserver.tree import check_tree
 from dfs.protocol.errors import BadRequest, Busy, Forbidden, Unavailable, UnknownRequest, WrongCluster
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IOutgoingStream, IService
-from dfs.protocol.messages import GetChunk, PutChunk, Verified, VerifyChunk
+from dfs.protocol.labels import check_label
+from dfs.protocol.messages import GetChunk, PutChunk, PutLabelled, Verified, VerifyChunk
 from dfs.protocol.trust import KeyRing, Spread
 from dfs.protocol.values import MAX_CHUNK_SIZE, ChunkRef, GrantKind, Role
 
@@ -134,6 +135,8 @@ class ChunkService:
         now_ms = self._clock.now_ms(self._around.runtime.reactor.seconds())
         spread = Spread(request.targets, request.quorum)
         self._keys.check(request.grant, kind, request.file_id, request.index, request.generation, now_ms, spread)
+        if isinstance(request, PutLabelled) and kind == GrantKind.PUT:
+            check_label(request.grant, request.description.label)
 
     def get_opened(self, connection: IConnection, request: object, stream: IOutgoingStream) -> Deferred[object]:
         """The head; the blocks follow."""

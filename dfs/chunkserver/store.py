@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -41,7 +41,7 @@ from dfs.disk.interfaces import IDisk, Space
 from dfs.protocol.errors import DFSError, DiskFailed, Forbidden, ReplicaCorrupt, ReplicaNotFound, StaleGeneration
 from dfs.protocol.interfaces import Block
 from dfs.protocol.messages import HeldReplica
-from dfs.protocol.values import ChunkRef
+from dfs.protocol.values import ChunkRef, Description
 from dfs.runtime.interfaces import Runtime
 
 _log = Logger()
@@ -192,10 +192,14 @@ class ChunkStore:
 
     # ---- writing --------------------------------------------------------------------------------
 
-    def begin(self, ref: ChunkRef, limit: int, expected: int | None) -> Writing:
+    def begin(
+        self, ref: ChunkRef, limit: int, expected: int | None, description: Description | None = None
+    ) -> Writing:
         """A new write with a temporary file of its own.  Raises DiskFailed."""
         self.check_writable()
-        writer = ChunkWriter(self.disk, self.layout, ref, limit, expected, self.nonce(), self._rules)
+        if description is not None and not description.written_ms:
+            description = evolve(description, written_ms=int(1000 * self._runtime.wall_time()))
+        writer = ChunkWriter(self.disk, self.layout, ref, limit, expected, self.nonce(), self._rules, description)
         return Writing(self, ref, writer)
 
     async def publish(

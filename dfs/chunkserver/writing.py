@@ -27,7 +27,7 @@ from dfs.disk.interfaces import IDisk, IDiskFile
 from dfs.protocol.blocks import piece_crc
 from dfs.protocol.errors import BadRequest, NoSpace, ReplicaCorrupt
 from dfs.protocol.interfaces import Block
-from dfs.protocol.values import PIECE, ChunkRef
+from dfs.protocol.values import PIECE, ChunkRef, Description
 
 RESERVE = 64 << 20
 
@@ -68,6 +68,7 @@ class ChunkWriter:
     :param limit: the most bytes that the chunk may have.
     :param expected: its length, or None where only the end will tell.
     :param nonce: 8 random bytes that no other write has.
+    :param description: what the footer says of the file; None where nobody told.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ChunkWriter:
         expected: int | None,
         nonce: bytes,
         rules: WriteRules,
+        description: Description | None = None,
     ) -> None:
         self._disk = disk
         self._layout = layout
@@ -86,6 +88,7 @@ class ChunkWriter:
         self._limit = limit
         self._expected = expected
         self._rules = rules
+        self._description = description
         self._temporary = layout.temporary(ref, nonce)
         self._file: IDiskFile | None = None
         self._hash = hashlib.sha256()
@@ -148,11 +151,12 @@ class ChunkWriter:
         if self._file is None:
             wanted = self._limit if self._expected is None else self._expected
             free = self._disk.space(self._layout.root).free
-            if free < self._rules.reserve + wanted + footers.footer_length(wanted):
+            whole = wanted + footers.footer_length(wanted, self._description)
+            if free < self._rules.reserve + whole:
                 raise NoSpace(f"{free} bytes are free; {self._rules.reserve} of them are kept in reserve")
             self._file = self._disk.open(self._temporary, create=True, exclusive=True)
             if wanted >= PIECE and self._expected is not None:
-                self._file.allocate(wanted + footers.footer_length(wanted))
+                self._file.allocate(whole)
         return self._file
 
     def _accept(self, block: Block) -> None:
@@ -176,6 +180,7 @@ class ChunkWriter:
             number,
             sha256,
             tuple(self._crcs),
+            description=self._description,
         )
         file.pwrite([footers.encode(footer)], self._length)
         if self._rules.durable:

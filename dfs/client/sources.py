@@ -28,6 +28,7 @@ class ChunkBody(Protocol):
 
     index: int
     length: int
+    last: bool  # no chunk follows
 
     def read(self, offset: int, length: int) -> memoryview:
         """Exactly ``length`` bytes from ``offset`` within the chunk.  Raises LocalFileError."""
@@ -56,6 +57,7 @@ class FileBody:
     index: int
     start: int
     length: int
+    last: bool
 
     def read(self, offset: int, length: int) -> memoryview:
         try:
@@ -74,6 +76,7 @@ class BufferedBody:
     index: int
     length: int
     segments: tuple[bytes, ...]
+    last: bool
 
     def read(self, offset: int, length: int) -> memoryview:
         first, within = divmod(offset, READ)
@@ -120,7 +123,8 @@ class PathSource:
         """The body of a chunk by its index."""
         assert self._file is not None and self.size is not None
         start = index * self._chunk_size
-        return FileBody(self._file, index, start, min(self._chunk_size, self.size - start))
+        length = min(self._chunk_size, self.size - start)
+        return FileBody(self._file, index, start, length, start + length == self.size)
 
     async def next_body(self) -> FileBody | None:
         assert self.size is not None
@@ -177,7 +181,15 @@ class StreamSource:
             return None
         index = self._next
         self._next += 1
-        return BufferedBody(index, gathered, tuple(segments))
+        return BufferedBody(index, gathered, tuple(segments), await self._at_end())
+
+    async def _at_end(self) -> bool:
+        """Whether no byte follows: a full chunk waits for the next byte, so that the last one is known as such."""
+        while not self._rest and not self._ended:
+            piece = await self._pull()
+            self._rest = memoryview(bytes(piece))
+            self._ended = not piece
+        return not self._rest
 
     async def _segment(self, length: int) -> bytes:
         """``length`` bytes, fewer only at the end.  Each byte is copied once or twice however the pieces are cut."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from dfs.client.concurrency import cancellable, pause
 from dfs.client.context import Context
@@ -28,7 +28,8 @@ from dfs.protocol.errors import (
     UploadGone,
     VersionMismatch,
 )
-from dfs.protocol.messages import ChunkWritten, CommittedChunk, Placement, PutChunk, UploadGranted
+from dfs.protocol.messages import ChunkWritten, CommittedChunk, Placement, PutChunk, PutLabelled, UploadGranted
+from dfs.protocol.values import Description, Label
 from dfs.runtime.backoff import Backoff, full_jitter
 
 #: No other place mends these.  All else is tried again until patience ends; Forbidden too, for grants expire.
@@ -84,6 +85,7 @@ class ChunkStoring:
     def __init__(
         self,
         context: Context,
+        name: str,
         granted: UploadGranted,
         count: int | None,
         durable: dict[int, CommittedChunk],
@@ -91,6 +93,7 @@ class ChunkStoring:
     ) -> None:
         self._context = context
         self._granted = granted
+        self._label = Label(name, granted.size, granted.chunk_size, granted.replication)
         self._durable = durable
         self._meter = meter
         self._placements = PlacementsAhead(context, granted, count)
@@ -168,6 +171,9 @@ class ChunkStoring:
             True,
             placement.grant,
         )
+        if placement.grant.evidence:  # of metadata that knows of labels
+            description = Description(self._label, body.last, 0)
+            request = PutLabelled(**asdict(request, recurse=False), description=description)
         context = self._context
         connection = await cancellable(context.pool.acquire(primary.address, primary.name), context.pool.release)
         try:

@@ -43,6 +43,7 @@ class Upload:
         self,
         context: Context,
         source: ISource,
+        name: str,
         granted: UploadGranted,
         durable: dict[int, CommittedChunk],
         meter: Meter,
@@ -51,7 +52,7 @@ class Upload:
         self._context = context
         self._source = source
         self._granted = granted
-        self._storing = ChunkStoring(context, granted, count, durable, meter)
+        self._storing = ChunkStoring(context, name, granted, count, durable, meter)
         self._hashes: dict[int, bytes] = {}
         self.size = 0
         self.sent = 0

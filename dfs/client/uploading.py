@@ -36,7 +36,7 @@ async def upload_path(context: Context, path: str, wish: Wish, progress: Observe
             await _keep(context, folder, start.manifest, start.granted)
         source.set_chunk_size(start.granted.chunk_size)
         meter = Meter(context.runtime.reactor.seconds, source.size, progress)
-        upload = Upload(context, source, start.granted, start.durable, meter)
+        upload = Upload(context, source, wish.name, start.granted, start.durable, meter)
         digest = await upload.run(wish.parallel)
         await upload.commit(digest)
         await _remember(folder, start.manifest)
@@ -62,7 +62,7 @@ async def _upload_once(
 ) -> UploadResult:
     """An upload that cannot be resumed: when it fails its chunks are given up at once."""
     meter = Meter(context.runtime.reactor.seconds, source.size, progress)
-    upload = Upload(context, source, granted, {}, meter)
+    upload = Upload(context, source, wish.name, granted, {}, meter)
     try:
         digest = await upload.run(wish.parallel)
         await upload.commit(digest)

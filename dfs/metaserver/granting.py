@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
+from dfs.protocol.labels import label_evidence
 from dfs.protocol.messages import (
     GrantedUpload,
     Placement,
@@ -16,7 +17,7 @@ from dfs.protocol.messages import (
     UploadsGranted,
 )
 from dfs.protocol.trust import NOWHERE, KeyRing, Spread
-from dfs.protocol.values import FileId, Generation, Grant, GrantKind
+from dfs.protocol.values import FileId, Generation, Grant, GrantKind, Label
 
 VALID_MS = 3_600_000
 
@@ -45,22 +46,25 @@ class Granter:
         """Leave to take a replica away, for an hour of cluster time."""
         return self._keys.sign_removal(evolve(removal, expires_ms=self._now_ms() + VALID_MS))
 
-    def placements(self, file_id: int, placements: tuple[Placement, ...]) -> tuple[Placement, ...]:
-        """With a grant to put wherever there is something to write."""
-        return tuple(self._placement(file_id, placement) for placement in placements)
+    def placements(self, file_id: int, label: Label, placements: tuple[Placement, ...]) -> tuple[Placement, ...]:
+        """With a grant to put wherever there is something to write, for replicas of just this label."""
+        evidence = label_evidence(label)
+        return tuple(self._placement(file_id, evidence, placement) for placement in placements)
 
-    def _placement(self, file_id: int, placement: Placement) -> Placement:
+    def _placement(self, file_id: int, evidence: int, placement: Placement) -> Placement:
         if not placement.targets:
             return placement
         spread = Spread(placement.targets, placement.quorum)
-        grant = self.grant(GrantKind.PUT, file_id, placement.index, placement.generation, spread=spread)
+        grant = self.grant(GrantKind.PUT, file_id, placement.index, placement.generation, evidence, spread)
         return evolve(placement, grant=grant)
 
-    def upload(self, granted: UploadGranted) -> UploadGranted:
-        return evolve(granted, placements=self.placements(granted.file_id, granted.placements))
+    def upload(self, name: str, granted: UploadGranted) -> UploadGranted:
+        """``name`` is the file's."""
+        label = Label(name, granted.size, granted.chunk_size, granted.replication)
+        return evolve(granted, placements=self.placements(granted.file_id, label, granted.placements))
 
-    def placed(self, file_id: int, placed: Placements) -> Placements:
-        return Placements(self.placements(file_id, placed.placements))
+    def placed(self, file_id: int, label: Label, placed: Placements) -> Placements:
+        return Placements(self.placements(file_id, label, placed.placements))
 
     def uploads(self, granted: UploadsGranted) -> UploadsGranted:
         """With a grant to put for each chunk of the batch."""

@@ -18,7 +18,7 @@ from dfs.protocol import messages as m
 from dfs.protocol.errors import BadRequest, DFSError, UploadGone
 from dfs.protocol.limits import MAX_PLACEMENTS
 from dfs.protocol.messages import Done, FileInfo, Lease, Placements, UploadGranted
-from dfs.protocol.values import MAX_CHUNK_SIZE, MAX_REPLICATION
+from dfs.protocol.values import MAX_CHUNK_SIZE, MAX_REPLICATION, Label
 
 Placed = TypeVar("Placed", UploadGranted, Placements)
 
@@ -49,7 +49,7 @@ class Uploading:
             wall_ms=self._seams.wall_ms(),
             placements=placements,
         )
-        return self._granted(term, await self._placed(choice, command, UploadGranted))
+        return self._granted(term, request.name, await self._placed(choice, command, UploadGranted))
 
     async def resume(self, request: m.ResumeUpload) -> UploadGranted:
         """See ResumeUpload."""
@@ -61,7 +61,8 @@ class Uploading:
         if upload is not None:
             placements = choice.chunks(0, count, upload.replication, upload.chunk_size, upload.size)
         command = commands.ResumeUpload(request.operation, request.file_id, placements)
-        return self._granted(term, await self._placed(choice, command, UploadGranted))
+        granted = await self._placed(choice, command, UploadGranted)
+        return self._granted(term, (upload or await self._existing(request.file_id)).name, granted)
 
     async def allocate(self, request: m.AllocateChunks) -> Placements:
         """See AllocateChunks."""
@@ -76,7 +77,7 @@ class Uploading:
         placed = await self._placed(choice, command, Placements)
         term.check()
         term.leases.granted(request.file_id, request.epoch, term.now_ms())
-        return term.granter.placed(request.file_id, placed)
+        return term.granter.placed(request.file_id, _label(upload), placed)
 
     async def replace(self, request: m.ReplaceChunk) -> Placements:
         """See ReplaceChunk."""
@@ -93,7 +94,7 @@ class Uploading:
         )
         placed = await self._placed(choice, command, Placements)
         term.check()
-        return term.granter.placed(request.file_id, placed)
+        return term.granter.placed(request.file_id, _label(upload), placed)
 
     async def renew(self, request: m.RenewLease) -> Lease:
         """See RenewLease: from memory, unless the table knows no such upload or another epoch."""
@@ -142,10 +143,10 @@ class Uploading:
 
     # ---- choices
 
-    def _granted(self, term: LeaderTerm, granted: UploadGranted) -> UploadGranted:
+    def _granted(self, term: LeaderTerm, name: str, granted: UploadGranted) -> UploadGranted:
         term.check()
         term.leases.granted(granted.file_id, granted.epoch, term.now_ms())
-        return term.granter.upload(granted)
+        return term.granter.upload(name, granted)
 
     def _choice(self, term: LeaderTerm) -> Choice:
         return Choice(self._seams.roster, term.repair.views(), self._seams.runtime.random.random)
@@ -169,6 +170,11 @@ class Uploading:
         if upload is None:
             raise UploadGone("the upload was deleted, aborted or has expired", hint="start it again")
         return upload
+
+
+def _label(upload: UploadRecord) -> Label:
+    """What the file's replicas say of it."""
+    return Label(upload.name, upload.size, upload.chunk_size, upload.replication)
 
 
 def check_replication(replication: int) -> None:

@@ -7,7 +7,7 @@ import enum
 from attrs import frozen
 
 from dfs.protocol.removal import Removal
-from dfs.protocol.values import FileId, Generation, Grant, NodeNumber, Target
+from dfs.protocol.values import Description, FileId, Generation, Grant, NodeNumber, Target
 
 
 @frozen
@@ -214,6 +214,14 @@ class PutChunk:
     quorum: int
     commit: bool
     grant: Grant
+
+
+@frozen
+class PutLabelled(PutChunk):
+    """A PutChunk of a file whose name and shape the replicas are to know.  A client sends it where the grant stands for
+    a label (dfs.protocol.labels); ``written_ms`` counts in copies only."""
+
+    description: Description
 
 
 @frozen

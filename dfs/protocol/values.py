@@ -98,7 +98,8 @@ class Grant:
     """Leave from metadata for one operation on one generation of a chunk.
 
     ``expires_ms`` is cluster time.  ``evidence`` is, for DELETE, the log index of the entry that ended
-    the file; else 0.  ``mac`` is HMAC-SHA256 over the encoded rest, under the cluster's grant key.
+    the file; for PUT what stands for the file's label (dfs.protocol.labels); else 0.  ``mac`` is HMAC-SHA256 over the
+    encoded rest, under the cluster's grant key.
     """
 
     kind: GrantKind
@@ -108,6 +109,27 @@ class Grant:
     expires_ms: int
     evidence: int
     mac: bytes
+
+
+@frozen
+class Label:
+    """What the chunks of a file say of it, so that names can be rebuilt from chunk servers alone.  ``size`` is None
+    where it was not known when the upload began."""
+
+    name: str
+    size: int | None
+    chunk_size: int
+    replication: int
+
+
+@frozen
+class Description:
+    """What a replica says of its file.  ``last``: no chunk follows this one.  ``written_ms`` is the wall time at which
+    the chunk was stored first, for display and for the order of events after a disaster; 0: to be set by the writer."""
+
+    label: Label
+    last: bool
+    written_ms: int
 
 
 @frozen

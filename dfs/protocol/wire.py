@@ -94,6 +94,7 @@ TABLE: dict[int, Entry] = {
     0x29: Entry(h.COMPARE_INVENTORY, CHUNK_SERVERS, CONTROL, (m.InventoryDiffers,)),
     0x40: Entry(c.PUT_CHUNK, ANYONE, BULK, (m.ChunkWritten,)),
     0x41: Entry(c.GET_CHUNK, ANYONE, BULK, (m.ChunkHead,)),
+    0x43: Entry(c.PUT_LABELLED, ANYONE, BULK, (m.ChunkWritten,)),
     0x42: Entry(c.VERIFY_CHUNK, NODES, CONTROL, (m.Verified,)),
     0x80: Entry(c.DONE),
     0x81: Entry(w.UPLOAD_GRANTED),

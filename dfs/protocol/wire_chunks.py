@@ -5,7 +5,7 @@ from __future__ import annotations
 from dfs.protocol import messages as m
 from dfs.protocol.layout import U8, U16, U32, U64, Choice, Flag, Items, Maybe, Raw, Record, Text
 from dfs.protocol.limits import MAX_COMMITS, MAX_INVENTORY, MAX_JOBS, MAX_NODE_NAME, MAX_SENTENCE
-from dfs.protocol.values import MAX_REPLICATION
+from dfs.protocol.values import MAX_NAME, MAX_REPLICATION, Description, Label
 from dfs.protocol.wire_metadata import ADDRESS, GRANT, NODE_NAME, SHA256, TARGETS
 
 DURABLE_REPLICA = Record(m.DurableReplica, node=U32, number=U64)
@@ -130,6 +130,9 @@ PUT_CHUNK = Record(
     commit=Flag(),
     grant=GRANT,
 )
+LABEL = Record(Label, name=Text(MAX_NAME), size=Maybe(U64), chunk_size=U32, replication=U8)
+DESCRIPTION = Record(Description, label=LABEL, last=Flag(), written_ms=U64)
+PUT_LABELLED = Record(m.PutLabelled, **PUT_CHUNK.kinds, description=DESCRIPTION)
 CHUNK_WRITTEN = Record(
     m.ChunkWritten,
     length=U32,

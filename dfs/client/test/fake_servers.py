@@ -64,6 +64,7 @@ class FakePut:
     def __init__(self, connection: FakeConnection, request: m.PutChunk) -> None:
         self._connection = connection
         self._request = request
+        connection.server.cluster.puts.append(request)
         self._pieces: list[bytes] = []
         self.answer: Deferred[object] = Deferred()
         self.producer: Any = None

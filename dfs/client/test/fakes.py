@@ -80,6 +80,7 @@ class FakeMetadata:
         self.between_pages: Callable[[], None] = lambda: None
         self._cluster = cluster
         self._generation = 0
+        self.evidence = 0  # of grants; 0: metadata of before labels
 
     # ---- LeaderCaller
 
@@ -163,7 +164,7 @@ class FakeMetadata:
         targets = tuple(
             Target(NodeNumber(at), name, f"{name}:1") for at, name in enumerate(names[: file.request.replication])
         )
-        grant = Grant(GrantKind.PUT, FileId(file_id), index, generation, 10**12, 0, bytes(32))
+        grant = Grant(GrantKind.PUT, FileId(file_id), index, generation, 10**12, self.evidence, bytes(32))
         return m.Placement(index, generation, targets, 2, grant, None)
 
     def _AllocateChunks(self, request: m.AllocateChunks) -> m.Placements:
@@ -287,6 +288,7 @@ class FakeCluster:
         self.world = World(seed)
         self.host: SimulatedHost = self.world.host("client")
         self.events: list[str] = []
+        self.puts: list[m.PutChunk] = []
         self.streams: list[FakeStream] = []
         self.metadata = FakeMetadata(self)
         self.servers = {f"chunk-{n}": FakeServer(f"chunk-{n}", self) for n in range(1, servers + 1)}

@@ -161,7 +161,7 @@ class SourceTests(SynchronousTestCase):
     def test_body_read_across_its_segments(self) -> None:
         """A body that is held in segments is read at any offset."""
         data = sample(2 * READ + 9)
-        body = BufferedBody(0, len(data), tuple(data[at : at + READ] for at in range(0, len(data), READ)))
+        body = BufferedBody(0, len(data), tuple(data[at : at + READ] for at in range(0, len(data), READ)), True)
         for offset in (0, 1, READ - 1, READ, 2 * READ, 2 * READ + 8):
             for length in (1, READ, READ + 2, len(data)):
                 wanted = min(length, len(data) - offset)
@@ -291,7 +291,7 @@ class SendingTests(SynchronousTestCase):
         server = cluster.servers["chunk-1"]
         connection = FakeConnection(server)
         data = sample(4 * READ)
-        body = BufferedBody(0, len(data), tuple(data[at : at + READ] for at in range(0, len(data), READ)))
+        body = BufferedBody(0, len(data), tuple(data[at : at + READ] for at in range(0, len(data), READ)), True)
         grant = Grant(GrantKind.PUT, FileId(1), 0, Generation(1), 10**12, 0, bytes(32))
         target = Target(NodeNumber(1), "chunk-1", "chunk-1:1")
         request = m.PutChunk(FileId(1), 0, Generation(1), len(data), len(data), (target,), 0, 1, True, grant)

@@ -25,7 +25,7 @@ from dfs.protocol.errors import (
     StaleEpoch,
     UploadGone,
 )
-from dfs.protocol.values import file_digest
+from dfs.protocol.values import Description, Label, file_digest
 
 PATH = "/data.bin"
 
@@ -128,6 +128,40 @@ class StreamTests(UploadCase):
         self.assertRaises(RuntimeError, self.cluster.run, work)
         self.assertEqual(len(self.metadata.of(m.AbortUpload)), 1)
         self.assertEqual(self.metadata.files, {})
+
+
+class LabelTests(UploadCase):
+    """What a chunk is told of its file."""
+
+    def said(self) -> list[tuple[int, Description | None]]:
+        """By index, of the puts."""
+        puts = sorted(self.cluster.puts, key=lambda put: put.index)
+        return [(put.index, put.description if isinstance(put, m.PutLabelled) else None) for put in puts]
+
+    def test_every_chunk_says_its_file(self) -> None:
+        """Each put carries name, size where it is known, chunk size and replication; only the last chunk says that it
+        is the last, also of a stream that ends with a full chunk."""
+        self.metadata.evidence = 7
+        for size in (1, CHUNK, 2 * CHUNK, 2 * CHUNK + 1):
+            data, count = sample(size), -(-size // CHUNK)
+            for known in (True, False):
+                self.cluster.puts.clear()
+                name = f"name-{size}-{known}"
+                if known:
+                    self.upload(data, name, replication=2)
+                else:
+                    source = io.BytesIO(data)
+                    work = self.cluster.client.upload(source, name, chunk_size=CHUNK, replication=2)
+                    self.cluster.run(work)
+                label = Label(name, size if known else None, CHUNK, 2)
+                self.assertEqual(
+                    self.said(), [(index, Description(label, index == count - 1, 0)) for index in range(count)]
+                )
+
+    def test_older_metadata(self) -> None:
+        """Where the grant stands for no label, of metadata of before labels, a chunk is put without one (S39)."""
+        self.upload(sample(CHUNK + 1))
+        self.assertEqual(self.said(), [(0, None), (1, None)])
 
 
 class RetryTests(UploadCase):

@@ -19,8 +19,9 @@ from dfs.protocol.errors import (
     UploadGone,
 )
 from dfs.protocol.interfaces import IService
+from dfs.protocol.labels import label_evidence
 from dfs.protocol.trust import Spread
-from dfs.protocol.values import CHUNK_SIZE, FileId, Generation
+from dfs.protocol.values import CHUNK_SIZE, FileId, Generation, Label
 
 
 class ServiceTests(SynchronousTestCase):
@@ -82,7 +83,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_placements_carry_grants_that_chunk_servers_accept(self) -> None:
         """The grant of a placement is signed with the cluster's key for that very chunk and generation,
-        and for just its targets."""
+        for just its targets and the file's own label."""
         cluster = self.cluster(3)
         granted = cluster.create("a")
         placement = granted.placements[0]
@@ -96,6 +97,7 @@ class ServiceTests(SynchronousTestCase):
         keys.check(*said, 0, placement.generation, now_ms, spread)
         error = self.assertRaises(Forbidden, keys.check, *said, 1, placement.generation, now_ms, spread)
         self.assertIn("another operation or chunk", error.message)
+        self.assertEqual(placement.grant.evidence, label_evidence(Label("a", granted.size, granted.chunk_size, 3)))
         fewer = Spread(placement.targets[:1], placement.quorum)
         self.assertRaises(Forbidden, keys.check, *said, 0, placement.generation, now_ms, fewer)
 
