@@ -115,7 +115,8 @@ class FooterTests(SynchronousTestCase):
     def refused(self, body: bytes) -> BadFooter:
         """What decoding a footer says whose bytes are these and whose checksum is right."""
         content = body + crc32c(body).to_bytes(4, "big")
-        return self.assertRaises(BadFooter, footers.decode, content, SAMPLE.length + len(content))
+        error: BadFooter = self.assertRaises(BadFooter, footers.decode, content, SAMPLE.length + len(content))
+        return error
 
     def test_contradictions(self) -> None:
         """A description that contradicts itself is refused although its checksum is right: nobody guesses a name."""

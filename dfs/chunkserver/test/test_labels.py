@@ -14,11 +14,17 @@ from dfs.protocol import messages as m
 from dfs.protocol.errors import Forbidden
 from dfs.protocol.labels import label_evidence
 from dfs.protocol.trust import Spread
-from dfs.protocol.values import PIECE, ChunkRef, Description, GrantKind, Label
+from dfs.protocol.values import PIECE, ChunkRef, Description, Grant, GrantKind, Label, Target
 
 CONTENT = content_of(2 * PIECE + 17)
 LABEL = Label("a/b", None, 4 << 20, 2)
 REF = chunk(1)
+
+
+def job(kind: m.JobKind, targets: tuple[Target, ...], grant: Grant | None) -> m.Job:
+    return m.Job(
+        1, kind, REF.file_id, REF.index, REF.generation, len(CONTENT), sha256_of(CONTENT), targets, grant
+    )  # fmt: skip
 
 
 class LabelTests(SynchronousTestCase):
@@ -88,9 +94,7 @@ class LabelTests(SynchronousTestCase):
         self.put(self.request(Description(LABEL, False, 0), REF, 1))
         targets = self.cluster.targets(2)
         grant = self.cluster.grant(REF, GrantKind.COPY, spread=Spread(targets, 1))
-        self.cluster.meta.jobs.append(
-            m.Job(1, m.JobKind.COPY, *asdict(REF).values(), len(CONTENT), sha256_of(CONTENT), targets, grant)
-        )
+        self.cluster.meta.jobs.append(job(m.JobKind.COPY, targets, grant))
         self.cluster.world.run_until(lambda: len(self.cluster.meta.results) > 0)
         self.assertEqual([result.code for result in self.cluster.meta.results], [0])
         self.assertEqual(self.footer(2).description, self.footer(1).description)
@@ -100,8 +104,7 @@ class LabelTests(SynchronousTestCase):
         """A replica that comes back from the quarantine says what it said before."""
         self.put(self.request(Description(LABEL, False, 0), REF, 1))
         before = self.footer(1)
-        job = m.Job(1, m.JobKind.RESTORE, *asdict(REF).values(), len(CONTENT), sha256_of(CONTENT), (), None)
-        self.cluster.meta.jobs.append(job)
+        self.cluster.meta.jobs.append(job(m.JobKind.RESTORE, (), None))
         self.cluster.world.run_until(lambda: len(self.cluster.meta.results) > 0)
         self.assertEqual([result.code for result in self.cluster.meta.results], [0])
         self.assertEqual(self.footer(1).description, before.description)
