@@ -69,6 +69,7 @@ class Workload:
         self._active = False
         await gatherResults(clients, consumeErrors=True)
         await self.faults.operator.finish()
+        await self.faults.upkeep.finish()
         reader = cluster.client()
         scrub = Scrub(self.promise, reader, self.faults.atlas)
         scrubbing = Deferred.fromCoroutine(scrub.run())
@@ -81,7 +82,7 @@ class Workload:
         self.promise.stop()
         self._judge_ends()
         ledger = cluster.ledger
-        for violation in (*self.history.violations(), *ledger.violations()):
+        for violation in (*self.faults.ground.violations, *self.history.violations(), *ledger.violations()):
             self.promise.violated(violation)
         self.counts["metadata requests in order"] = ledger.count
         self.counts["names undecided"] = self.history.undecided + ledger.undecided

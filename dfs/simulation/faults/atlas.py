@@ -49,12 +49,12 @@ class Atlas:
     def __init__(self, cluster: SimulatedCluster) -> None:
         self.spots: dict[str, Spot] = {}
         self._cluster = cluster
+        self._names = sorted(cluster.chunks)  # the first ones: who is another's victim never changes
 
     def victim(self, chunk: str) -> str:
         """The one chunk server whose copies of a chunk (its id in hex) may rot."""
-        names = sorted(self._cluster.chunks)
         digest = hashlib.sha256(f"{self._cluster.world.seed}:{chunk}".encode()).digest()
-        return names[int.from_bytes(digest[:4], "big") % len(names)]
+        return self._names[int.from_bytes(digest[:4], "big") % len(self._names)]
 
     def replicas(self, node: str) -> list[str]:
         """Paths of the copies on a chunk server that may rot."""

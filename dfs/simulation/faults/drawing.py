@@ -6,23 +6,27 @@ from collections.abc import Callable, Container, Mapping
 from functools import partial
 
 from dfs.simulation.cluster import SimulatedCluster
-from dfs.simulation.faults import disks, links, operators, processes
+from dfs.simulation.faults import disks, links, operators, processes, upkeep
 from dfs.simulation.faults.atlas import Atlas
 from dfs.simulation.faults.disks import HUGE, put_back, replace
 from dfs.simulation.faults.ground import Ground
 from dfs.simulation.faults.operators import Operator
+from dfs.simulation.faults.upkeep import Upkeep
 
 Mix = Mapping[str, float]
 """How often (weights) which kind comes; those that are not named never do."""
 
 USUAL: Mix = {
     kind: weight
-    for table in (processes.KINDS, links.KINDS, disks.KINDS, operators.KINDS)
+    for table in (processes.KINDS, links.KINDS, disks.KINDS, operators.KINDS, upkeep.KINDS)
     for kind, (_, weight) in table.items()
 }
 """Every kind, as often as it usually comes."""
 
 KINDS = tuple(USUAL)
+
+TAKING = ("rot", "misdirected")
+"""Kinds that take copies away by themselves."""
 
 
 class Faults:
@@ -40,6 +44,7 @@ class Faults:
         self.ground = Ground(cluster)
         self.atlas = Atlas(cluster)
         self.operator = Operator(self.ground)
+        self.upkeep = Upkeep(self.ground, self.operator, not any(mix.get(kind) for kind in TAKING))
         self._keep = keep
         self._pace = pace
         self._kinds: list[tuple[Callable[[], None], float]] = [
@@ -51,6 +56,8 @@ class Faults:
             return partial(disks.KINDS[name][0], self.ground, self.atlas)
         if name in operators.KINDS:
             return partial(operators.KINDS[name][0], self.ground, self.operator)
+        if name in upkeep.KINDS:
+            return partial(upkeep.KINDS[name][0], self.ground, self.upkeep)
         table = processes.KINDS if name in processes.KINDS else links.KINDS
         return partial(table[name][0], self.ground)
 
@@ -87,4 +94,4 @@ class Faults:
         for spot in list(self.atlas.spots.values()):
             put_back(ground, self.atlas, spot)
         for node in ground.cluster.nodes.values():
-            node.start()
+            ground.start(node)

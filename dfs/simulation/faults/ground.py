@@ -37,6 +37,8 @@ class Ground:
     :ivar active: faults come; False once everything is being healed.
     :ivar broken: names of servers whose machine must be started anew before they run again.
     :ivar excused: names of servers that a fault may have made end by themselves.
+    :ivar retired: names of servers whose disk is lost for good: they never run again.
+    :ivar violations: sentences about promises that were seen to be broken.
     """
 
     def __init__(self, cluster: SimulatedCluster) -> None:
@@ -48,6 +50,8 @@ class Ground:
         self.active = False
         self.broken: dict[str, None] = {}
         self.excused: dict[str, None] = {}
+        self.retired: dict[str, None] = {}
+        self.violations: list[str] = []
         self._number = 0
 
     def dice_of(self, number: int) -> Dice:
@@ -65,6 +69,11 @@ class Ground:
         self.schedule.append(Decision(self._number, self.world.clock.now, f"{kind} {what}"))
         self.world.note(f"fault {kind} {what}")
 
+    def violated(self, sentence: str) -> None:
+        """Remember what should not be."""
+        self.violations.append(sentence)
+        self.world.note(f"VIOLATION {sentence}")
+
     def later(self, low: float, high: float, end: Callable[[], object]) -> None:
         """End a fault so many seconds later, unless everything is healed before."""
         self.world.clock.callLater(self.dice.between(low, high), self.bound(end))
@@ -81,7 +90,8 @@ class Ground:
 
     def start(self, node: SimulatedNode) -> None:
         """Start it, unless its disk is broken: then that comes first; or it was taken out."""
-        if node.name not in self.broken and node.name in self.cluster.nodes:
+        away = node.name in self.broken or node.name in self.retired
+        if not away and node.name in self.cluster.nodes:
             node.start()
 
     def any_node(self) -> SimulatedNode:

@@ -24,6 +24,8 @@ MOST_MEMBERS = 6
 PATIENCE = 30.0
 """Seconds from the heal until everybody who belongs must vote."""
 
+Change = Callable[[], Coroutine[Any, Any, None]]
+
 
 class Operator:
     """:param ground: whose cluster."""
@@ -34,7 +36,7 @@ class Operator:
         self._busy = False
         self._made = 0
 
-    def begin(self, kind: str, what: str, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def begin(self, kind: str, what: str, change: Change) -> None:
         """Carry a change out, unless another one is under way."""
         if not self._busy:
             self._busy = True
@@ -49,10 +51,14 @@ class Operator:
         self._busy = False
         return result
 
-    async def _membership(self) -> Membership:
+    def client(self) -> ClusterClient:
+        """The operator's machine."""
         if self._client is None:
             self._client = self._ground.cluster.client()
-        return (await self._client.enter()).membership
+        return self._client
+
+    async def _membership(self) -> Membership:
+        return (await self.client().enter()).membership
 
     # Changes.
 
