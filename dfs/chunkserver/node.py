@@ -150,7 +150,9 @@ class ChunkServer(Service):
         assert store is not None
         known = await runtime.threads.run(read_founding, self.disk, config.data)
         founding = Founding(self.disk, runtime.threads, config.data, known, self._founding_pinned)
-        identity = Identity(Role.CHUNK, config.node, self.cluster, folder.incarnation, config.key, known)
+        identity = Identity(
+            Role.CHUNK, config.node, self.cluster, folder.incarnation, config.key, known, config.versions
+        )
         self._leader = LeaderCaller(runtime, identity, config.meta)
         self._pool = BulkPool(runtime, identity, CONNECTIONS, self.cluster_time_ms)
         batcher = CommitBatcher(self._ask_leader)

@@ -10,6 +10,7 @@ from attrs import field, frozen
 from dfs.disk.interfaces import IDisk
 from dfs.kv.folder import StoreFolder
 from dfs.metaserver.snapshotting import IStoreFolder
+from dfs.protocol.interfaces import SPOKEN
 from dfs.protocol.values import cluster_id_of
 from dfs.raft.node_config import NodeConfig
 from dfs.runtime.options import WriteQuorum
@@ -36,6 +37,7 @@ class MetaConfig:
     :ivar folder: absolute; holds ``raft`` and ``tables``.
     :ivar store: the engine of the tables: auto, berkeleydb, semidbm, memory.
     :ivar tick: of Raft; the other times of Raft are in ticks.
+    :ivar versions: of the protocol, the lowest and the highest that it speaks: what the release knows (S39).
     :ivar jobs_per_answer: jobs that ride on one heartbeat answer at most.
     """
 
@@ -66,6 +68,7 @@ class MetaConfig:
     reserve_length: int = 16 << 20
     append_length: int = 256 << 10  # these two: of Raft's messages, see NodeConfig
     append_window: int = 8
+    versions: tuple[int, int] = SPOKEN
     open_tables: OpenTables = open_tables
 
     @property

@@ -22,12 +22,16 @@ class Following:
         self._seams = term.seams
 
     async def load_nodes(self) -> None:
-        """All nodes of the tables; each gets a full time-out from now (S02)."""
-        after = 0
+        """All nodes of the tables; each gets a full time-out from now (S02).  What this process knew of a node that was
+        removed meanwhile is forgotten."""
+        after, gone = 0, set(self._seams.roster.numbers())
         while page := await self._seams.reader.look(_lives_page, after):
             for number, record, life in page:
                 self._recorded(number, record, life)
+                gone.discard(number)
             after = page[-1][0]
+        for number in sorted(gone):
+            self._term.forget(number)
 
     async def load_uploads(self) -> None:
         """All uploads of the tables; each that was not known gets a full term from now."""

@@ -120,7 +120,7 @@ class MetaServer(Service):
         founding = founding_of(raft.identity.configuration)
         identity = Identity(
             Role.META, config.node, config.cluster_id, raft.identity.incarnation, config.cluster_key,
-            founding or self._pinning.founding,
+            founding or self._pinning.founding, config.versions,
         )  # fmt: skip
         if not (self._pinning.admits(config.node, identity.incarnation) and self._pinning.founded(founding)):
             raise StorageCorrupt(f"{config.folder}/raft was lost or replaced beside the tables that remember another")

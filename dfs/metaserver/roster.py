@@ -6,6 +6,8 @@ follower has them too, for heartbeats go to every metadata node; so a new leader
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from attrs import define, field
 
 from dfs.metaserver.placement import NodeView
@@ -70,6 +72,11 @@ class Roster:
     def forget(self, number: int) -> None:
         """The tables have it no more."""
         self._entries.pop(number, None)
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Only these are in the tables."""
+        for number in self._entries.keys() - set(numbers):
+            del self._entries[number]
 
     def registered(self, number: int, total: int, free: int, now: float) -> None:
         """It named its space when it registered."""

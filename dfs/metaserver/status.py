@@ -102,6 +102,8 @@ class StatusView:
         self._pinning.read(self._view.pins)
         for number, record in self._view.nodes:
             self._seams.roster.recorded(number, record)
+        if self._term() is None:  # a leader follows its tables by itself
+            self._seams.roster.keep({number for number, _ in self._view.nodes})
 
     def _look(self, store: IKeyValueStore) -> View:
         """On the lane."""

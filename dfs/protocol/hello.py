@@ -49,7 +49,7 @@ from attrs import evolve, frozen
 from dfs.protocol.errors import BadRequest, Forbidden, VersionMismatch, WrongCluster
 from dfs.protocol.failures import decode_error
 from dfs.protocol.fast import Codec, Malformed
-from dfs.protocol.frames import VERSION, Frame, FrameType, encode_frame
+from dfs.protocol.frames import Frame, FrameType, encode_frame
 from dfs.protocol.interfaces import Identity
 from dfs.protocol.layout import U8, U64, Choice, Flag, Raw, Record, Text
 from dfs.protocol.limits import MAX_NODE_NAME
@@ -57,8 +57,6 @@ from dfs.protocol.trust import Proofs, proofs, same_mac
 from dfs.protocol.values import Purpose, Role
 
 MAGIC = b"DFS1"
-MIN_VERSION = 1
-MAX_VERSION = VERSION
 NONCE_LENGTH = 32
 UNKNOWN = bytes(16)
 FOUNDING_LENGTH = 16
@@ -120,13 +118,12 @@ class State(enum.Enum):
     DONE = "done"
 
 
-def check_version(lowest: int, highest: int) -> int:
-    """The highest version that both speak, given the peer's range; raises VersionMismatch (S39)."""
-    version = min(highest, MAX_VERSION)
-    if version < max(lowest, MIN_VERSION):
+def check_version(mine: tuple[int, int], lowest: int, highest: int) -> int:
+    """The highest version that both speak, given our range and the peer's; raises VersionMismatch (S39)."""
+    version = min(highest, mine[1])
+    if version < max(lowest, mine[0]):
         raise VersionMismatch(
-            f"the peer speaks versions {lowest} to {highest} of the protocol, "
-            f"this node {MIN_VERSION} to {MAX_VERSION}",
+            f"the peer speaks versions {lowest} to {highest} of the protocol, this node {mine[0]} to {mine[1]}",
             hint="upgrade the older of the two nodes",
         )
     return version
@@ -185,8 +182,7 @@ class Handshake:
         self._their_founding = UNKNOWN
         self._mine = Hello(
             MAGIC,
-            MIN_VERSION,
-            MAX_VERSION,
+            *identity.versions,
             identity.role,
             purpose,
             bool(identity.key),
@@ -265,7 +261,8 @@ class Handshake:
             raise BadRequest("this is no node of a dfs cluster, or of a version that cannot be understood")
         if len(body) < _VERSIONS.stop:
             raise BadRequest("malformed Hello: it is cut")
-        self._version = check_version(*body[_VERSIONS])  # first: what follows may be of a later version
+        mine = self._mine.min_version, self._mine.max_version
+        self._version = check_version(mine, *body[_VERSIONS])  # first: what follows may be of a later version
         try:
             self._theirs, length = _CODEC.decode_first(body)
         except Malformed as error:

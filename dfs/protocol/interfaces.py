@@ -17,6 +17,9 @@ from zope.interface import Attribute, Interface
 from dfs.protocol.errors import DFSError
 from dfs.protocol.values import Purpose, Role
 
+SPOKEN = (1, 1)
+"""The lowest and the highest version of the protocol that this program speaks."""
+
 
 @frozen
 class PeerInfo:
@@ -36,7 +39,8 @@ class PeerInfo:
 class Identity:
     """What we say of ourselves in Hello.  ``cluster`` b"" means: not known yet (a client learns it from the
     first answer).  ``key`` b"" means that we can prove nothing (clients).  ``founding`` (16 bytes, b"": not
-    known) tells two clusters of one key apart: nodes of different ones refuse one another."""
+    known) tells two clusters of one key apart: nodes of different ones refuse one another.  ``versions``: the lowest
+    and the highest version of the protocol that this node speaks (S39)."""
 
     role: Role
     name: str
@@ -44,6 +48,7 @@ class Identity:
     incarnation: bytes
     key: bytes
     founding: bytes = b""
+    versions: tuple[int, int] = SPOKEN
 
 
 @frozen

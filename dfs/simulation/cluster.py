@@ -20,6 +20,7 @@ from dfs.client.api import Client, ClientOptions, connect
 from dfs.disk.interfaces import IDisk
 from dfs.metaserver.config import MetaConfig
 from dfs.metaserver.node import MetaServer
+from dfs.protocol.interfaces import SPOKEN
 from dfs.protocol.trust import new_cluster_key, read_key_file, write_key_file
 from dfs.protocol.values import NodeState, cluster_id_of
 from dfs.runtime.interfaces import Runtime
@@ -162,6 +163,7 @@ class SimulatedCluster:
     :ivar meta, chunks: nodes by name, ``meta-1`` and ``chunk-1`` on.
     :ivar peers: the founders' addresses; ``joined`` those of members that joined later.
     :ivar clients: in the order of their making, ``client-1`` on.
+    :ivar versions: of the protocol that a server speaks from its next start on, by name; see Identity.
     :ivar ledger: every request of a client about names, with its answer.
     """
 
@@ -173,6 +175,7 @@ class SimulatedCluster:
         self.meta: dict[str, SimulatedNode] = {}
         self.chunks: dict[str, SimulatedNode] = {}
         self.clients: list[ClusterClient] = []
+        self.versions: dict[str, tuple[int, int]] = {}
         self.ledger = Ledger()
         hosts = [self._server(f"meta-{n + 1}", key) for n in range(self.settings.meta_nodes)]
         self.peers = {host.name: f"{host.ip}:{PORT}" for host in hosts}
@@ -259,6 +262,7 @@ class SimulatedCluster:
                 sync_interval=settings.sync_interval,
                 segment_length=settings.segment_length,
                 reserve_length=1 << 16,
+                versions=self.versions.get(host.name, SPOKEN),
             )
             server = MetaServer(change(config), runtime, disk, on_fatal)
             server.ready.addErrback(lambda failure: None)  # type: ignore[unused-awaitable]  # told by on_fatal
@@ -284,6 +288,7 @@ class SimulatedCluster:
                 reserve=settings.reserve,
                 scrub_period=settings.scrub_period,
                 quarantine=settings.quarantine,
+                versions=self.versions.get(host.name, SPOKEN),
             )
             server = ChunkServer(config, runtime, disk, on_fatal)
             server.ready.addErrback(lambda failure: None)  # type: ignore[unused-awaitable]  # told by on_fatal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -39,6 +39,13 @@ class Dice:
             if left < 0:
                 return choice
         return choices[-1][0]
+
+    def shuffled(self, things: Iterable[T]) -> list[T]:
+        """All of them, in any order."""
+        left, order = list(things), []
+        while left:
+            order.append(left.pop(self.below(len(left))))
+        return order
 
     def content(self, length: int) -> bytes:
         """So many random bytes."""

@@ -13,6 +13,10 @@ from dfs.simulation.faults import KINDS, USUAL, Mix
 from dfs.simulation.host import World
 from dfs.simulation.plan import ACTS, Plan
 
+ROUND_TRIPS = 20.0
+"""An election time-out is at least so many times the latency of a link, of which up to four make a round trip: an
+election takes two, and is never over where they take longer than the time-out (Raft thesis 3.9)."""
+
 
 def plan_of(seed: int) -> Plan:
     """The run that a seed draws."""
@@ -29,7 +33,7 @@ def plan_of(seed: int) -> Plan:
         names=dice.pick([1, 4, 12]),
         think=dice.pick([0.05, 0.6, 0.6]),
         small=dice.chance(0.25),
-        latency=dice.pick([0.0003, 0.0003, 0.003, 0.02]),
+        latency=min(dice.pick([0.0003, 0.0003, 0.003, 0.02]), settings.election_ticks * settings.tick / ROUND_TRIPS),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.protocol import hello as hello_module
 from dfs.protocol.errors import BadRequest, DFSError, Forbidden, VersionMismatch, WrongCluster
 from dfs.protocol.failures import encode_error
 from dfs.protocol.frames import Frame, FrameDecoder, FrameType
@@ -182,22 +181,19 @@ class RefusedTests(SynchronousTestCase):
 
     def test_versions_apart(self) -> None:
         """A peer that speaks no version of ours is refused with both ranges (S39)."""
-        self.patch(hello_module, "MIN_VERSION", 2)
-        self.patch(hello_module, "MAX_VERSION", 3)
-        data = sides(CHUNK, META)[0].start()
-        self.patch(hello_module, "MIN_VERSION", 1)
-        self.patch(hello_module, "MAX_VERSION", 1)
+        data = sides(attrs.evolve(CHUNK, versions=(2, 3)), META)[0].start()
         error = self.assertRaises(VersionMismatch, sides(CHUNK, META)[1].receive, frame_of(data))
-        self.assertIn("2 to 3", error.message)
+        self.assertIn("versions 2 to 3 of the protocol, this node 1 to 1", error.message)
 
     def test_highest_common_version(self) -> None:
         """Of overlapping ranges the highest common version is spoken (S39)."""
-        self.patch(hello_module, "MAX_VERSION", 5)
-        data = sides(CHUNK, META)[0].start()
-        self.patch(hello_module, "MAX_VERSION", 3)
-        listener = sides(CHUNK, META)[1]
-        listener.receive(frame_of(data))
-        self.assertEqual(listener._version, 3)
+        for dialer_speaks, listener_speaks, spoken in (((1, 5), (2, 3), 3), ((2, 2), (1, 4), 2), ((1, 1), (1, 2), 1)):
+            dialer, listener = sides(
+                attrs.evolve(CHUNK, versions=dialer_speaks), attrs.evolve(META, versions=listener_speaks)
+            )
+            shake(dialer, listener)
+            assert dialer.established is not None and listener.established is not None
+            self.assertEqual((dialer.established.version, listener.established.version), (spoken, spoken))
 
     def test_hello_of_a_later_version(self) -> None:
         """A Hello that has grown at its end, of a peer that also speaks our version, is understood (S39)."""

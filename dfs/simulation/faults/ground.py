@@ -37,6 +37,7 @@ class Ground:
     :ivar active: faults come; False once everything is being healed.
     :ivar broken: names of servers whose machine must be started anew before they run again.
     :ivar excused: names of servers that a fault may have made end by themselves.
+    :ivar highest: version of the protocol that the servers were upgraded to last.
     :ivar retired: names of servers whose disk is lost for good: they never run again.
     :ivar violations: sentences about promises that were seen to be broken.
     """
@@ -50,6 +51,7 @@ class Ground:
         self.active = False
         self.broken: dict[str, None] = {}
         self.excused: dict[str, None] = {}
+        self.highest = 1
         self.retired: dict[str, None] = {}
         self.violations: list[str] = []
         self._number = 0

@@ -7,11 +7,15 @@ from functools import partial
 
 from twisted.internet.defer import Deferred
 
+from dfs.protocol.interfaces import SPOKEN
 from dfs.simulation.faults.ground import Ground
 from dfs.simulation.nodes import SimulatedNode
 
 NEVER_DOWN_AT_ONCE = 2
 """Chunk servers that are down at most, of those that there are, so that writes go on now and then."""
+
+RELEASES = (1, 2, 3)
+"""The highest version of the protocol that each release speaks; all speak the lowest, too."""
 
 
 def down(ground: Ground, node: SimulatedNode) -> None:
@@ -90,17 +94,37 @@ def pause(ground: Ground) -> None:
 
 def rolling_restart(ground: Ground) -> None:
     """Every server is stopped by SIGTERM and started again, one after the other."""
-    ground.note("rolling restart", "")
-    Deferred.fromCoroutine(_roll(ground)).addErrback(  # type: ignore[unused-awaitable]
-        lambda failure: ground.world.note(f"rolling restart: {failure.value}")
+    roll(ground, "rolling restart", None)
+
+
+def rolling_upgrade(ground: Ground) -> None:
+    """The same, with a release that speaks other versions of the protocol; it may be given up on the way, so that old
+    and new go on beside each other, or taken back by a later one (S39)."""
+    highest = ground.dice.pick([version for version in RELEASES if version != ground.highest])
+    ground.highest = highest
+    roll(ground, "rolling upgrade", (SPOKEN[0], highest))
+
+
+def roll(ground: Ground, kind: str, versions: tuple[int, int] | None) -> None:
+    """Restart one server after the other, in a drawn order where it is an upgrade."""
+    ground.note(kind, "" if versions is None else f"to {versions}")
+    Deferred.fromCoroutine(_roll(ground, versions)).addErrback(  # type: ignore[unused-awaitable]
+        lambda failure: ground.world.note(f"{kind}: {failure.value}")
     )
 
 
-async def _roll(ground: Ground) -> None:
+async def _roll(ground: Ground, versions: tuple[int, int] | None) -> None:
     dice = ground.dice
-    for node in ground.cluster.nodes.values():
+    nodes = list(ground.cluster.nodes.values())
+    count = len(nodes)
+    if versions is not None:
+        nodes = dice.shuffled(nodes)
+        count = dice.pick([count, count, 1 + dice.below(count)])
+    for node in nodes[:count]:
         if not ground.active:
             return
+        if versions is not None:
+            ground.cluster.versions[node.name] = versions
         if node.up and not node.stopping and not node.host.paused:
             await node.stop()
             await ground.cluster.sleep(dice.between(0.05, 0.3))
@@ -127,6 +151,7 @@ KINDS: dict[str, tuple[Kind, float]] = {
     "crash_at": (crash_at, 2.0),
     "pause": (pause, 2.0),
     "rolling_restart": (rolling_restart, 0.3),
+    "rolling_upgrade": (rolling_upgrade, 0.3),
     "step_clock": (step_clock, 1.0),
 }
 """Each kind with its usual weight."""

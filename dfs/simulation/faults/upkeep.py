@@ -166,9 +166,14 @@ def not_elsewhere(cluster: SimulatedCluster, leader: SimulatedNode, name: str) -
     return [f"{chunk} needs it" for chunk in committed_chunks(store) if short(chunk)]
 
 
+def staying(ground: Ground) -> list[SimulatedNode]:
+    """The chunk servers that were not retired."""
+    return [node for node in ground.cluster.chunks.values() if node.name not in ground.retired]
+
+
 def drain(ground: Ground, upkeep: Upkeep) -> None:
     """Files have to be elsewhere, for a while or for good (S18)."""
-    servers = list(ground.cluster.chunks.values())
+    servers = staying(ground)
     node = ground.dice.pick(servers)
     then = ground.dice.pick(["stay", "undrain", "undrain", "retire", "retire"])
     if then == "retire" and (len(servers) <= FEWEST_SERVERS or not upkeep.retires):
@@ -179,7 +184,7 @@ def drain(ground: Ground, upkeep: Upkeep) -> None:
 
 def maintain(ground: Ground, upkeep: Upkeep) -> None:
     """A server will be away, and is (S04)."""
-    node = ground.dice.pick(list(ground.cluster.chunks.values()))
+    node = ground.dice.pick(staying(ground))
     announced, away = ground.dice.between(1.0, 12.0), ground.dice.between(0.5, 8.0)
     if node.up and not node.stopping and not node.host.paused:
         upkeep.begin("maintenance", node.name, partial(upkeep.maintain, node, announced, away))
@@ -193,7 +198,7 @@ def balance(ground: Ground, upkeep: Upkeep) -> None:
 
 def enlarge(ground: Ground, upkeep: Upkeep) -> None:
     """One more, empty (S14)."""
-    if len(ground.cluster.chunks) < MOST_SERVERS:
+    if len(staying(ground)) < MOST_SERVERS:
         upkeep.enlarge()
 
 
