@@ -57,7 +57,7 @@ class MetaConfig:
     upload_ttl: float = 86400.0
     repair_streams: int = 2
     move_rate: int = 0  # bytes/s that all moves together may take; 0: no limit
-    node_move_rate: int = 0  # the same of one node
+    node_move_rate: int = 100 << 20  # the same of one node
     settle_after: float = 600.0  # from a node's return until copies are trimmed because of it
     jobs_per_answer: int = 64
     tick: float = 0.05

@@ -18,6 +18,7 @@ from dfs.protocol.interfaces import PeerInfo
 from dfs.protocol.messages import Heartbeat, HeartbeatAnswer, JobKind, JobResult
 
 SOON = 0.5
+_COPIES = (JobKind.COPY, JobKind.RESTORE)
 MOST_BEATS = 1_000  # a second that may be asked for, of all nodes together
 
 
@@ -27,11 +28,9 @@ class Heartbeats:
     def __init__(self, seams: Seams, term: LeaderTerm) -> None:
         self._seams, self._term = seams, term
         self._results: dict[JobKind, Callable[[Heartbeat, JobResult], Awaitable[None]]] = {
-            JobKind.COPY: term.repair.copied,
             JobKind.DELETE: term.collecting.deleted,
             JobKind.VERIFY: term.repair.verified,
             JobKind.TRIM: term.trims.trimmed,
-            JobKind.RESTORE: term.repair.copied,
         }
 
     async def beat(self, peer: PeerInfo, beat: Heartbeat) -> HeartbeatAnswer:
@@ -49,9 +48,14 @@ class Heartbeats:
             term.liveness.known(beat.node, False, self._seams.seconds())
         self._seams.roster.beat(beat, self._seams.seconds())
         term.judging.changed(beat.node)
-        for result in beat.results:
-            await self._results[result.kind](beat, result)
+        copied = [result for result in beat.results if result.kind in _COPIES]
+        if copied:
+            await term.repair.copied(beat, copied)
             term.check()
+        for result in beat.results:
+            if result.kind not in _COPIES:
+                await self._results[result.kind](beat, result)
+                term.check()
         term.orders.heard(beat.node, (*beat.running, *(result.job for result in beat.results)))
         if beat.results:  # what they made room for is planned now, for this very answer
             await term.repair.round()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from attrs import define
 
 YIELD = 4
-"""A node that serves clients moves at a quarter of its rate."""
+"""A node gives clients up to all but a quarter of its rate."""
 BURST = 1.0
 """Seconds of the rate that an idle bucket saves up."""
 
@@ -27,14 +27,19 @@ class Pace:
         self.node_rate, self.cluster_rate = node_rate, cluster_rate
         self._buckets: dict[int, _Bucket] = {}
 
-    def allows(self, node: int, yields: bool, now: float) -> bool:
+    def allows(self, node: int, client_rate: int, now: float) -> bool:
         """Whether a move may begin at the node now.
 
-        :param yields: clients want the node too, and the move can wait.
+        :param client_rate: bytes/s that clients take of the node.
         """
         whole = self._level(0, self.cluster_rate, now) > 0 if self.cluster_rate else True
-        rate = self.node_rate // YIELD if yields else self.node_rate
+        rate = self.rate_of(client_rate)
         return whole and (self._level(node, rate, now) > 0 if rate else True)
+
+    def rate_of(self, client_rate: int) -> int:
+        """Bytes/s that a node may move while clients take so many: what they leave, and a share that they cannot have,
+        for what is never healed is lost some day; 0 for no limit."""
+        return max(self.node_rate // YIELD, self.node_rate - client_rate)
 
     def began(self, source: int, target: int, length: int, now: float) -> None:
         """A move of ``length`` bytes began: it counts for both nodes, and once for the cluster."""

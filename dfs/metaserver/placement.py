@@ -35,7 +35,7 @@ _PLACEABLE = (NodeState.ALIVE, NodeState.SUSPECT)
 class NodeView:
     """A node as the leader sees it now.  ``streams``: transfers that run there or were promised lately.  ``weight``:
     free space in thousandths, halved by a stream, thirded by two, and so on; at least 1.  ``settled``: it did not come
-    back from the dead only a moment ago.  ``clients``: transfers of clients there."""
+    back from the dead only a moment ago.  ``clients``: transfers of clients there, ``client_rate`` their bytes/s."""
 
     number: int
     rack: str
@@ -46,6 +46,7 @@ class NodeView:
     weight: int = field(init=False, eq=False)
     settled: bool = True
     clients: int = 0
+    client_rate: int = 0
 
     @weight.default
     def _weigh(self) -> int:

@@ -47,6 +47,7 @@ from dfs.protocol.values import NodeState
 MAX_BACKLOG = 100_000
 MAX_LOOKS = 10_000
 STREAMS_PER_NODE = 2
+AHEAD = 4  # orders for each stream of a node: an order waits for a beat of its source, and the stream had better not
 JOB_SECONDS = 30.0  # a job's deadline, plus a second for each SLOWEST bytes
 SLOWEST = 1 << 20
 BACK_OFF = (1.0, 60.0)  # the first one, doubled by each failure, and the longest

@@ -7,7 +7,7 @@ sum in the job is metadata's own, never the bytes at hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import DeferredLock
@@ -20,8 +20,8 @@ from dfs.metaserver.mover import Need
 from dfs.metaserver.moves import Copy
 from dfs.metaserver.pacing import Pace
 from dfs.metaserver.placement import NodeView
-from dfs.metaserver.planner import JOB_SECONDS, SLOWEST, Planner
-from dfs.metaserver.records import ChunkRecord, ReplicaRecord, replica_codec
+from dfs.metaserver.planner import AHEAD, JOB_SECONDS, SLOWEST, Planner
+from dfs.metaserver.records import ReplicaRecord, replica_codec
 from dfs.metaserver.scanning import answer
 from dfs.metaserver.tables import replica_key
 from dfs.protocol.errors import ReplicaCorrupt, ReplicaNotFound
@@ -51,8 +51,8 @@ class Repair:
         self._term = term
         self._seams = term.seams
         random = self._seams.runtime.random
-        streams = self._seams.config.repair_streams
         config = self._seams.config
+        streams = config.repair_streams * AHEAD
         self.pace = Pace(config.node_move_rate, config.move_rate)
         self.planner = Planner(random.random, term.first_job(JobKind.COPY), streams, pace=self.pace)
         self.balanced_chunks = self.balanced_bytes = 0
@@ -115,20 +115,21 @@ class Repair:
 
     # ---- how copies ended
 
-    async def copied(self, beat: Heartbeat, result: JobResult) -> None:
-        """A source reports on a copy, or a node on a replica that it is to serve again.  Raises DFSError where the
+    async def copied(self, beat: Heartbeat, results: Sequence[JobResult]) -> None:
+        """A source reports on copies, or a node on replicas that it is to serve again.  Raises DFSError where the
         outcome could not be recorded: it reports again."""
-        if result.code == 0:
-            found = await self._seams.reader.look(queries.chunk, result.file_id, result.index)
-            if found is not None:  # also of a file that ended: then its node is noted, to delete there too (S15)
-                await self._record(found, result)
-        elif result.code in _DAMAGED and self._term.active and result.kind is JobKind.COPY:
+        await self._record([result for result in results if result.code == 0])
+        for result in results:
+            self._copied(beat, result)
+        self._term.repair_duty.nudge()
+
+    def _copied(self, beat: Heartbeat, result: JobResult) -> None:
+        if result.code in _DAMAGED and self._term.active and result.kind is JobKind.COPY:
             self.verify(beat.node, result.file_id, result.index, result.generation)
         if self._term.active:
             copy = self.planner.result(result.job, result.code == 0, self._seams.seconds())
             if copy is not None and result.code == 0:
                 self._tell(copy)
-            self._term.repair_duty.nudge()
 
     def _tell(self, copy: Copy) -> None:
         kind = EventKind.RESTORED if copy.is_restore else EventKind.COPIED
@@ -137,16 +138,12 @@ class Repair:
             self.balanced_bytes += copy.chunk.length
         self._term.tales.add(kind, copy.target, copy.chunk.length, REASONS.get(copy.urgency, "lacked copies"))
 
-    async def _record(self, chunk: ChunkRecord, result: JobResult) -> None:
-        commit = ChunkCommit(
-            result.file_id,
-            result.index,
-            result.generation,
-            chunk.length,
-            chunk.sha256,
-            (DurableReplica(result.node, result.number),),
-        )
-        await self._seams.proposer.propose(AddReplicas((commit,)), Changed)
+    async def _record(self, results: Sequence[JobResult]) -> None:
+        """One entry for what one beat tells; also of files that ended: then their node is noted, to delete there too
+        (S15)."""
+        commits = await self._seams.reader.look(_commits, results) if results else ()
+        if commits:
+            await self._seams.proposer.propose(AddReplicas(commits), Changed)
 
     # ---- doubts
 
@@ -189,6 +186,22 @@ class Repair:
     def is_reachable(self, number: int) -> bool:
         """Whether orders to the node make sense."""
         return self._term.state(number) is not NodeState.DEAD
+
+
+def _commits(store: IKeyValueStore, results: Sequence[JobResult]) -> tuple[ChunkCommit, ...]:
+    """What to record of copies that became durable: with the sums that were committed (S07)."""
+    return tuple(
+        ChunkCommit(
+            result.file_id,
+            result.index,
+            result.generation,
+            chunk.length,
+            chunk.sha256,
+            (DurableReplica(result.node, result.number),),
+        )
+        for result in results
+        if (chunk := queries.chunk(store, result.file_id, result.index)) is not None
+    )
 
 
 def _replica(store: IKeyValueStore, node: int, file_id: int, index: int) -> ReplicaRecord | None:

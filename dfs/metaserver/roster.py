@@ -158,6 +158,7 @@ class Roster:
             streams=entry.streams + entry.promised,
             settled=settled,
             clients=entry.clients,
+            client_rate=entry.client_rate,
         )
 
     def info(self, number: int, state: NodeState) -> ChunkServerInfo:

@@ -16,7 +16,7 @@ PAIR_SECONDS = 60.0
 
 
 class Streams:
-    """:param most: moves of one node at once, as source and target together.
+    """:param most: moves of one node that are ordered at once, as source and target together.
 
     :ivar busy: how many there are, by node.
     """
@@ -27,9 +27,9 @@ class Streams:
         self._pairs: dict[tuple[int, int], float] = {}
 
     def spare(self, view: NodeView, now: float) -> bool:
-        """Whether the node may begin another move: within its streams and its rate, fewer where clients want it."""
+        """Whether the node may begin another move: within its streams and its rate, less where clients want it."""
         most = max(1, self._most // 2) if view.clients else self._most
-        return self.busy.get(view.number, 0) < most and self._pace.allows(view.number, view.clients > 0, now)
+        return self.busy.get(view.number, 0) < most and self._pace.allows(view.number, view.client_rate, now)
 
     def begin(self, copy: Copy, now: float) -> None:
         for node in {copy.source, copy.target}:

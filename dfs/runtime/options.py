@@ -162,7 +162,7 @@ MOVE_RATE: Setting[int] = Setting(
     "DFS_MOVE_RATE", size(0, 1 << 50), "0", "Bytes a second that all copies between chunk servers take; 0 is no limit."
 )
 NODE_MOVE_RATE: Setting[int] = Setting(
-    "DFS_NODE_MOVE_RATE", size(0, 1 << 50), "0", "The same of one chunk server, sent and received; 0 is no limit."
+    "DFS_NODE_MOVE_RATE", size(0, 1 << 50), "100MiB", "The same of one chunk server, sent and received; 0 is no limit."
 )
 SETTLE_AFTER: Setting[float] = Setting(
     "DFS_SETTLE_AFTER",

@@ -226,15 +226,15 @@ class PaceTests(MoveCase):
         """The limit of all together holds whatever the nodes may."""
         pace = Pace(cluster_rate=MIB)
         pace.began(1, 2, 2 * MIB, 0.0)
-        self.assertEqual([pace.allows(3, False, now) for now in (0.0, 0.9, 1.1)], [False, False, True])
+        self.assertEqual([pace.allows(3, 0, now) for now in (0.0, 0.9, 1.1)], [False, False, True])
 
     def test_clients_first(self) -> None:
         """Where clients want the node it moves at a fraction, and with fewer streams (S23)."""
         pace = Pace(node_rate=MIB)
         pace.began(1, 2, MIB * 3 // 2, 0.0)
-        self.assertTrue(pace.allows(1, False, 0.6))
+        self.assertTrue(pace.allows(1, 0, 0.6))
         pace.began(1, 2, MIB, 0.6)
-        self.assertFalse(pace.allows(1, True, 1.0 + 1 / YIELD))
+        self.assertFalse(pace.allows(1, MIB, 1.0 + 1 / YIELD))
         planner = self.planner
         for number in range(1, 7):
             known = view(number)
