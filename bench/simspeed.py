@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,33 +63,45 @@ def run_raft(seed: int) -> list[Result]:
 
 
 class Calls:
-    """Counts the heap's calls by what is called, with their CPU time."""
+    """Counts the heap's calls by what is called, with their time."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
-        self._make = HeapClock._make
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._put, self._make = HeapClock._put, HeapCall.make
 
     def __enter__(self) -> Calls:
-        calls = self
+        """Every posted call is wrapped, and every other one where it is made."""
 
-        def make(clock: HeapClock, call: HeapCall) -> None:
-            name = getattr(call.function, "__qualname__", None) or type(call.function).__qualname__
-            began = time.perf_counter()
-            calls._make(clock, call)
-            calls.seconds[name] += time.perf_counter() - began  # type: ignore[assignment]
-            calls.counts[name] += 1
+        def put(clock: HeapClock, entry: Any, delay: float) -> None:
+            time, sequence, owner, function, what = entry
+            if function is not None:
+                what, function = (function, what), self._posted
+            self._put(clock, (time, sequence, owner, function, what), delay)
 
-        HeapClock._make = make  # type: ignore[method-assign]
+        def make(call: HeapCall) -> None:
+            self._timed(call.function, self._make, call)
+
+        HeapClock._put, HeapCall.make = put, make  # type: ignore[method-assign,assignment]
         return self
 
     def __exit__(self, *error: object) -> None:
-        HeapClock._make = self._make  # type: ignore[method-assign]
+        HeapClock._put, HeapCall.make = self._put, self._make  # type: ignore[method-assign]
+
+    def _posted(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._timed(function, function, *arguments)
+
+    def _timed(self, named: Any, function: Callable[..., Any], *arguments: Any) -> None:
+        name = getattr(named, "__qualname__", None) or type(named).__qualname__
+        began = time.perf_counter()
+        function(*arguments)
+        self.seconds[name] += time.perf_counter() - began
+        self.counts[name] += 1
 
     def show(self, virtual: float) -> None:
         """The table, those that cost most first."""
         print(f"  {'call':50} {'in a virtual s':>14} {'us each':>8} {'us in a virtual s':>18}")
-        for name, seconds in self.seconds.most_common(SHOWN):
+        for name, seconds in sorted(self.seconds.items(), key=lambda item: -item[1])[:SHOWN]:
             count = self.counts[name]
             print(f"  {name:50} {count / virtual:14.2f} {seconds / count * 1e6:8.1f} {seconds / virtual * 1e6:18.0f}")
 

@@ -212,11 +212,16 @@ class FrameDecoder:
         if not length:
             return b""
         first, at = self._chunks[0], self._at
-        if len(first) - at > length:
+        left = len(first) - at - length
+        if left < 0:
+            return b"".join(self._views(length))
+        self._size -= length
+        if left:
             self._at += length
-            self._size -= length
             return first[at : at + length]
-        return b"".join(self._views(length))
+        self._chunks.popleft()
+        self._at = 0
+        return first[at:]
 
     def _views(self, length: int) -> tuple[memoryview, ...]:
         """The next ``length`` bytes, which are there, uncopied."""

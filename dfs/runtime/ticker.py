@@ -30,8 +30,11 @@ class Ticker:
         self.interval = interval
         self.errors = 0
         self._body = body
-        self._loop = LoopingCall.withCount(self._tick)
+        self._clock = clock
+        self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
+        self._began = 0.0
+        self._done = 0
         self._ended: Deferred[LoopingCall | None] | None = None
 
     @property
@@ -41,6 +44,7 @@ class Ticker:
     def start(self, now: bool = False) -> None:
         """The first call comes after one interval, or within this call with ``now``.  Fine when running."""
         if not self._loop.running:
+            self._began, self._done = self._clock.seconds(), -1 if now else 0
             self._ended = self._loop.start(self.interval, now=now).addErrback(self._loop_failed)
 
     def stop(self) -> None:
@@ -48,9 +52,16 @@ class Ticker:
         if self._loop.running:
             self._loop.stop()
 
-    def _tick(self, ticks: int) -> None:
+    def _tick(self) -> None:
+        """A call of the loop.  How many intervals have gone by is counted here, for less than ``withCount`` takes; one
+        that came early by a rounding error counts none, and the loop calls again."""
+        passed = int((self._clock.seconds() - self._began) / self.interval)
+        ticks = passed - self._done
+        if ticks <= 0:
+            return
+        self._done = passed
         try:
-            self._body(max(ticks, 1))
+            self._body(ticks)
         except Exception:  # noqa: BLE001 - that is what a ticker is for
             self.errors += 1
             _log.failure("{name}: a tick failed; the next one comes as planned", name=self.name)

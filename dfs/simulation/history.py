@@ -87,12 +87,14 @@ class History:
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.undecided = 0
+        self._names: dict[str, None] = {}
         self._position = 0
 
     def begin(self, client: str, kind: Kind, name: str, value: str, time: float, again: bool = False) -> Operation:
         """It is asked now; until :meth:`end` its outcome is unknown."""
         operation = Operation(len(self.operations), client, kind, name, value, self._next(), time=time, again=again)
         self.operations.append(operation)
+        self._names[name] = None
         return operation
 
     def end(self, operation: Operation, outcome: Outcome, value: str | None = None) -> None:
@@ -109,7 +111,7 @@ class History:
 
     def names(self) -> list[str]:
         """Every name that was ever touched, in order of first touch."""
-        return list(dict.fromkeys(operation.name for operation in self.operations))
+        return list(self._names)
 
     def of(self, name: str) -> list[Operation]:
         """What happened to one name; reads that failed say nothing and are left out."""

@@ -21,6 +21,24 @@ def core_of(server: MetaServer) -> RaftCore | None:
     return server._raft._core if server._raft is not None and server._raft._serving else None
 
 
+def glance(server: MetaServer) -> tuple[object, ...] | None:
+    """All that is judged of it at any time: equal where there is nothing new, for most looks find nothing new."""
+    raft, term, machine = server._raft, server._term, server._machine
+    if raft is None or not raft._serving:
+        return None
+    core = raft._core
+    if core is None:
+        return None
+    s = core._state
+    log, head = s.log, None if machine is None or server.stopped else machine._head
+    serves = term is not None and term.loaded
+    applied = None if head is None else head.index
+    return (
+        core, s.term, s.commit, applied, log.last_index, log.last_checksum, s.role, s.durable_hard, serves, s.log,
+        None if head is None else head.hash,
+    )
+
+
 def machine_of(server: MetaServer) -> MetadataMachine | None:
     """Its state machine."""
     return server._machine if not server.stopped else None

@@ -84,7 +84,7 @@ class SimulatedNetwork:
 
     def __init__(self, clock: HeapClock, random: random.Random, trace: Callable[[str], None] | None = None) -> None:
         self.clock = clock
-        self._random = random
+        self._draw = random.random
         self._trace = trace if trace is not None else lambda line: None
         self.window = 256 * 1024
         self.latency = 0.0002
@@ -224,34 +224,42 @@ class SimulatedNetwork:
 
     def send_bytes(self, source: SimulatedSocket, content: bytes) -> None:
         """For sockets: bytes, now and then in two packets."""
-        if len(content) > 1 and self._random.random() < CUT:
-            cut = 1 + int(self._random.random() * (len(content) - 1))
+        if len(content) > 1 and self._draw() < CUT:
+            cut = 1 + int(self._draw() * (len(content) - 1))
             self.send(source, source.remote[0], "bytes", content[:cut])
             content = content[cut:]
         self.send(source, source.remote[0], "bytes", content)
 
     def send(self, source: SimulatedSocket, target_ip: str, kind: str, content: bytes = b"") -> None:
         """For sockets: put a packet on the link."""
-        link = self.link(source.local[0], target_ip)
-        start = now = self.clock.now
+        link = self._links.get((source.local[0], target_ip)) or self.link(source.local[0], target_ip)
+        start = self.clock.now
         if link.bandwidth:
-            start = link.busy_until = max(now, link.busy_until) + len(content) / link.bandwidth
-        arrival = start + link.latency + self._random.random() * link.jitter
-        source.last_arrival = arrival = max(arrival, source.last_arrival)
-        packet = Packet(source, source.peer, kind, content)
-        self.clock.call_at(arrival, self._arrive, link, target_ip, packet)
+            start = link.busy_until = max(start, link.busy_until) + len(content) / link.bandwidth
+        arrival = start + link.latency + self._draw() * link.jitter
+        if arrival < source.last_arrival:
+            arrival = source.last_arrival
+        source.last_arrival = arrival
+        self.clock.post_at(arrival, self._arrive, link, target_ip, source, source.peer, kind, content)
 
     def _passes(self, source: str, target: str) -> bool:
         return not self.link(source, target).blocked and target in self._powered
 
-    def _arrive(self, link: Link, target_ip: str, packet: Packet) -> None:
+    def _arrive(
+        self,
+        link: Link,
+        target_ip: str,
+        source: SimulatedSocket,
+        target: SimulatedSocket | None,
+        kind: str,
+        content: bytes,
+    ) -> None:
         if link.held or link.blocked or target_ip not in self._powered:
-            link.held.append(packet)
-            source = packet.source
+            link.held.append(Packet(source, target, kind, content))
             if source.stall is None:
                 source.stall = self.clock.callLater(self.give_up, self._give_up, link, source)
         else:
-            self._take(packet)
+            self._take(source, target, kind, content)
 
     def _give_up(self, link: Link, source: SimulatedSocket) -> None:
         source.stall = None
@@ -268,7 +276,7 @@ class SimulatedNetwork:
     def _drain_later(self, source: str, target: str) -> None:
         link = self.link(source, target)
         if link.held and link.drain is None:
-            delay = self._random.random() * self.retransmit
+            delay = self._draw() * self.retransmit
             link.drain = self.clock.callLater(delay, self._drain, link, source, target)
 
     def _drain(self, link: Link, source: str, target: str) -> None:
@@ -280,18 +288,18 @@ class SimulatedNetwork:
             if packet.source.stall is not None:
                 packet.source.stall.cancel()
                 packet.source.stall = None
-            self._take(packet)
+            self._take(packet.source, packet.target, packet.kind, packet.content)
 
-    def _take(self, packet: Packet) -> None:
+    def _take(self, source: SimulatedSocket, target: SimulatedSocket | None, kind: str, content: bytes) -> None:
         """A packet reaches its host."""
-        source, target, kind = packet.source, packet.target, packet.kind
-        self._trace(f"{self.clock.now:.9f} {kind} {source.label} {len(packet.content)}")
+        self._trace(f"{self.clock.now:.9f} {kind} {source.label} {len(content)}")
+        if kind == "bytes" and target is not None and target.state == "connected":
+            target.deliver(content)
+            return
         if kind == "syn":
             self._take_syn(source)
         elif target is None:
             raise AssertionError(f"{kind} without a connection")
-        elif kind == "bytes" and target.state == "connected":
-            target.deliver(packet.content)
         elif kind == "refused":
             target.fail(errno.ECONNREFUSED)
         elif kind == "accepted" and target.state == "connecting":

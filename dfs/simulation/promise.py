@@ -29,7 +29,7 @@ from dfs.protocol.values import ChunkRef, FileId, Generation
 from dfs.raft.core import RaftCore
 from dfs.raft.core.types import Role
 from dfs.simulation.cluster import DATA, SimulatedCluster
-from dfs.simulation.inspection import core_of, head_of, machine_of, orders_of, store_of, term_of
+from dfs.simulation.inspection import core_of, glance, head_of, machine_of, orders_of, store_of, term_of
 from dfs.simulation.platter import paths, peek
 from dfs.simulation.raftwatch import RaftWatch
 
@@ -83,6 +83,7 @@ class Promise:
         self.looks = 0
         self._layout = Layout(DATA, cluster.cluster_id)
         self._raft = RaftWatch(self.violated)
+        self._seen: dict[str, object] = {}
         self._applied: dict[str, tuple[RaftCore, int]] = {}
         self._hashes: dict[int, tuple[str, bytes]] = {}
         self._watching = False
@@ -101,13 +102,19 @@ class Promise:
     def _look_again(self) -> None:
         if self._watching:
             self.look()
-            self.cluster.world.clock.callLater(self.cluster.settings.tick / LOOKS_A_TICK, self._look_again)
+            clock = self.cluster.world.clock
+            clock.post(clock, self.cluster.settings.tick / LOOKS_A_TICK, self._look_again)
 
     def look(self) -> None:
         """What must hold at any time."""
         self.looks += 1
-        for name, server in self.cluster.meta_servers():
-            self._look_at(name, server)
+        for name, node in self.cluster.meta.items():
+            server = node.program
+            if server is not None:
+                seen = glance(server)
+                if seen != self._seen.get(name):
+                    self._seen[name] = seen
+                    self._look_at(name, server)
 
     def _look_at(self, name: str, server: MetaServer) -> None:
         core = core_of(server)

@@ -31,11 +31,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dfs.simulation.clock import NO_KEYWORDS, HeapCall, HeapClock
+from dfs.simulation.clock import HeapCall, HeapClock
 from dfs.simulation.network import SimulatedNetwork
 from dfs.simulation.sockets import Endpoint, SimulatedSocket
 
 _log = Logger()
+
+LATE = 1e-9
+"""Seconds that a timer comes late at least, as any real one does: one that came early by a rounding error would find
+that nothing is due yet, and be set again."""
 
 
 class SimulatedClient(Client):
@@ -153,15 +157,13 @@ class SimulatedReactor:
         """SIGSTOP now and SIGCONT ``seconds`` of the world later: nothing of it runs meanwhile, its clock goes on, its
         kernel takes connections and bytes."""
         self.held_until = end = self._clock.now + seconds
-        for call in self._clock.pending(self):
-            if call.time < end:
-                self._clock.move(call, end)
+        self._clock.hold(self, end)
 
     def when_let_go(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Call now, or when the process goes on."""
         left = self.held_until - self._clock.now
         if left > 0:
-            self._clock.schedule(self, left, function, arguments, {})
+            self._clock.post(self, left, function, *arguments)
         else:
             function(*arguments)
 
@@ -171,7 +173,11 @@ class SimulatedReactor:
         return self._origin + self._clock.now * self.rate
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> HeapCall:
-        return self._clock.schedule(self, delay / self.rate, callable, args, kwargs)
+        return self._clock.schedule(self, delay / self.rate + LATE if delay else 0.0, callable, args, kwargs)
+
+    def post(self, delay: float, function: Callable[..., Any], *args: Any) -> None:
+        """``callLater`` of what nobody cancels."""
+        self._clock.post(self, delay / self.rate, function, *args)
 
     def getDelayedCalls(self) -> list[HeapCall]:
         return self._clock.pending(self)
@@ -252,7 +258,7 @@ class SimulatedReactor:
         selectable = end.selectable
         if (selectable in self._writers and end.writable) or (selectable in self._readers and end.readable):
             end.turn_scheduled = True
-            self._clock.schedule(self, max(0.0, self.held_until - self._clock.now), self._turn, (end,), NO_KEYWORDS)
+            self._clock.post(self, max(0.0, self.held_until - self._clock.now), self._turn, end)
 
     def arrived(self, end: SimulatedSocket) -> None:
         """Bytes came: whoever waits for them reads them in this very event, unless the socket is to get its turn."""

@@ -72,7 +72,7 @@ class SimulatedCrew:
     def _start(self) -> None:
         if self._idle and self._calls:
             self._idle -= 1
-            self._threads.later(self._threads.draw() + self._threads.wait(), self._execute, *self._calls.popleft())
+            self._threads.later(self._threads.wait(), self._execute, *self._calls.popleft())
 
     def _execute(self, function: Callable[..., Any], arguments: tuple[Any, ...], done: Deferred[Any]) -> None:
         try:
@@ -82,7 +82,7 @@ class SimulatedCrew:
             return
         except BaseException:  # noqa: BLE001 - whatever the call raises is its caller's
             result = Failure()
-        self._threads.later(self._threads.cost() + self._threads.draw(), self._deliver, done, result)
+        self._threads.later(self._threads.rest(), self._deliver, done, result)
 
     def _deliver(self, done: Deferred[Any], result: Any) -> None:
         self._idle += 1
@@ -114,21 +114,23 @@ class SimulatedThreads:
         size: int = POOL_THREADS,
     ) -> None:
         self.crashed = crashed
-        self.later = reactor.callLater
-        self.cost = disk.take_cost
+        self.later = reactor.post
+        self._cost = disk.take_cost
         self._disk = disk
-        self._random = random
+        self._draw = random.random
         self._pool = SimulatedCrew("pool", size, self)
         self._lanes: list[SimulatedCrew] = []
         self._stopped = False
 
-    def draw(self) -> float:
-        """Seconds until a thread, or the reactor, gets its turn."""
-        return self._random.random() * SWITCH
-
     def wait(self) -> float:
-        """Seconds until the disk gets to what a thread asks: up to a sync's time: a crash may come before it."""
-        return self._random.random() * self._disk.costs.sync * self._disk.slowness
+        """Seconds until a thread gets its turn, and then until the disk gets to what it asks, up to a sync's time: a
+        crash may come before it."""
+        disk, draw = self._disk, self._draw
+        return draw() * SWITCH + draw() * disk.costs.sync * disk.slowness
+
+    def rest(self) -> float:
+        """Seconds that the disk takes for what was just done, and then until the reactor gets its turn."""
+        return self._cost() + self._draw() * SWITCH
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         return self._pool.run(function, *arguments)
