@@ -8,10 +8,10 @@ from typing import Any
 from attrs import frozen
 
 from dfs.protocol.interfaces import SPOKEN
-from dfs.runtime.options import DURABILITY, LOG_FORMAT, META, QUARANTINE, REPAIR_STREAMS, SCRUB_PERIOD
+from dfs.runtime.options import DURABILITY, LOG_FORMAT, META, QUARANTINE, REPAIR_STREAMS, SCRUB_PERIOD, SEGMENTS
 from dfs.runtime.settings import Setting, Settings, resolve
 
-TABLE: tuple[Setting[Any], ...] = (META, DURABILITY, REPAIR_STREAMS, SCRUB_PERIOD, QUARANTINE, LOG_FORMAT)
+TABLE: tuple[Setting[Any], ...] = (META, DURABILITY, REPAIR_STREAMS, SCRUB_PERIOD, QUARANTINE, SEGMENTS, LOG_FORMAT)
 """The shared settings that a chunk server looks at."""
 
 
@@ -20,8 +20,8 @@ class ChunkServerConfig:
     """``data`` is an absolute path; ``listen`` an endpoint string; ``advertise`` the host:port that others use;
     ``meta`` the host:port of the metadata nodes; ``key`` the cluster key, 32 bytes.  ``reserve``: bytes that
     writes leave free.  ``scrub_period``: seconds from one reading of every replica to the next, 0 is never;
-    ``quarantine``: seconds that a replica is kept aside before it may be deleted; ``versions``: of the protocol, the
-    lowest and the highest that it speaks, what the release knows (S39)."""
+    ``quarantine``: seconds that a replica is kept aside before it may be deleted; ``segments``: small replicas are
+    packed; ``versions``: of the protocol, the lowest and the highest that it speaks, what the release knows (S39)."""
 
     node: str
     data: str
@@ -35,6 +35,7 @@ class ChunkServerConfig:
     reserve: int = 64 << 20
     scrub_period: float = 14 * 86400.0
     quarantine: float = 86400.0
+    segments: bool = False
     versions: tuple[int, int] = SPOKEN
 
 

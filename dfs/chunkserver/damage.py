@@ -81,7 +81,9 @@ class Doubts:
             if held is None:
                 return None
             try:
-                footer: Footer = await store.run(reading.verify, store.disk, store.layout, ref)
+                footer: Footer = await store.run(
+                    reading.verify, store.disk, store.layout, ref, store.index.place(ref)
+                )
                 _log.warn("{node} read {ref} wrongly once, and it is whole: {why}", node=self._node, ref=ref, why=why)
                 return footer
             except (ReplicaCorrupt, ReplicaNotFound, Unreadable) as error:
@@ -107,10 +109,11 @@ class Doubts:
         self.unreadable += damage.kind is DamageKind.UNREADABLE
         number = await store.numbers.take()
         try:
+            place = store.index.place(ref)
             store.index.remove(ref)
             if damage.kind is DamageKind.MISSING or self.unreadable > MOST_UNREADABLE:
                 return
-            await store.move_aside(ref, damage.kind.name.lower())
+            await store.move_aside(damage.replica, place, damage.kind.name.lower())
         except DFSError as error:
             _log.error("{node} cannot set {ref} aside: {error}", node=self._node, ref=ref, error=error)
         finally:

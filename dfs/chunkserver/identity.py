@@ -3,7 +3,7 @@
 Identity file (written once, when the folder is formatted), big endian::
 
     offset size
-       0     1   version, 1
+       0     1   version, 1; 2 where the folder has segments
        1     3   magic, "DFI"
        4    16   cluster id
       20    16   incarnation, random
@@ -17,7 +17,7 @@ cluster is refused with a sentence.  Everything here blocks.
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 from crc32c import crc32c
 
 from dfs.chunkserver.errors import RefusedStart
@@ -27,6 +27,8 @@ from dfs.disk.errors import DiskError, DiskFull, Locked, NotFound, ReadOnly
 from dfs.disk.interfaces import IDisk, IDiskLock
 
 VERSION = 1
+SEGMENTS_VERSION = 2
+"""A program that knows no segments would start without what they hold."""
 MAGIC = b"DFI"
 MAX_FILE = 37 + 255 + 4
 
@@ -38,6 +40,7 @@ class FolderIdentity:
     node: str
     cluster: bytes
     incarnation: bytes
+    version: int = VERSION
 
 
 @frozen
@@ -53,14 +56,17 @@ def encode(identity: FolderIdentity) -> bytes:
     """The file's bytes."""
     name = identity.node.encode()
     assert 1 <= len(name) <= 255, identity.node
-    body = bytes([VERSION]) + MAGIC + identity.cluster + identity.incarnation + bytes([len(name)]) + name
+    body = bytes([identity.version]) + MAGIC + identity.cluster + identity.incarnation + bytes([len(name)]) + name
     return body + crc32c(body).to_bytes(4, "big")
 
 
 def decode(content: bytes, path: str) -> FolderIdentity:
     """Raises RefusedStart with a sentence."""
-    if content[1:4] == MAGIC and content[0] != VERSION:
-        raise RefusedStart(f"{path} has version {content[0]}, not {VERSION}: use the program that wrote it, or newer")
+    if content[1:4] == MAGIC and content[0] not in (VERSION, SEGMENTS_VERSION):
+        raise RefusedStart(
+            f"{path} has version {content[0]}, not {VERSION} or {SEGMENTS_VERSION}: use the program that wrote it, or "
+            "newer"
+        )
     if len(content) < 42 or crc32c(content[:-4]).to_bytes(4, "big") != content[-4:] or content[1:4] != MAGIC:
         raise RefusedStart(
             f"{path} is damaged: restore it from a backup, or start with an empty folder and let the cluster repair"
@@ -68,7 +74,8 @@ def decode(content: bytes, path: str) -> FolderIdentity:
     length = content[36]
     if len(content) != 41 + length:
         raise RefusedStart(f"{path} is damaged: its name has not the length that it says")
-    return FolderIdentity(content[37 : 37 + length].decode("utf-8", "replace"), content[4:20], content[20:36])
+    name = content[37 : 37 + length].decode("utf-8", "replace")
+    return FolderIdentity(name, content[4:20], content[20:36], content[0])
 
 
 def open_folder(disk: IDisk, root: str, node: str, cluster: bytes) -> OpenFolder:
@@ -114,18 +121,13 @@ def sentence(root: str, error: DiskError) -> str:
 
 
 def _read(disk: IDisk, root: str, node: str, cluster: bytes) -> FolderIdentity | None:
-    path = f"{root}/identity"
-    if not disk.exists(path):
+    if not disk.exists(f"{root}/identity"):
         left = set(disk.list_folder(root)) - {"lock", "chunks", "quarantine", "numbers", "identity.tmp"}
         if left:
             raise RefusedStart(f"{root} is not empty ({min(left)}) and has no identity: choose an empty folder")
         _check_empty(disk, root)
         return None
-    file = disk.open(path, writable=False)
-    try:
-        found = decode(file.pread(MAX_FILE + 1, 0), path)
-    finally:
-        file.close()
+    found = read(disk, root)
     if found.cluster != cluster:
         raise RefusedStart(
             f"{root} belongs to cluster {found.cluster.hex()}, the key is that of {cluster.hex()}: "
@@ -134,6 +136,24 @@ def _read(disk: IDisk, root: str, node: str, cluster: bytes) -> FolderIdentity |
     if found.node != node:
         raise RefusedStart(f"{root} belongs to node {found.node}, not {node}: each node has a folder of its own")
     return found
+
+
+def read(disk: IDisk, root: str) -> FolderIdentity:
+    """What the file says.  Raises RefusedStart, DiskError."""
+    path = f"{root}/identity"
+    file = disk.open(path, writable=False)
+    try:
+        return decode(file.pread(MAX_FILE + 1, 0), path)
+    finally:
+        file.close()
+
+
+def mark_segments(disk: IDisk, root: str) -> None:
+    """From now on the folder may have segments: a program that knows none refuses it (S39).  Durable when this
+    returns.  Raises RefusedStart, DiskError."""
+    found = read(disk, root)
+    if found.version != SEGMENTS_VERSION:
+        _write(disk, root, evolve(found, version=SEGMENTS_VERSION))
 
 
 def _check_empty(disk: IDisk, root: str) -> None:
@@ -159,6 +179,11 @@ def _format(disk: IDisk, root: str, identity: FolderIdentity) -> FolderIdentity:
     for folder in _parents(root):  # a format cut short may have made them and not have synced what names them
         disk.sync_folder(folder)
     format_numbers(disk, f"{root}/numbers")
+    _write(disk, root, identity)
+    return identity
+
+
+def _write(disk: IDisk, root: str, identity: FolderIdentity) -> None:
     file = disk.open(f"{root}/identity.tmp", create=True)
     try:
         file.truncate(0)
@@ -168,7 +193,6 @@ def _format(disk: IDisk, root: str, identity: FolderIdentity) -> FolderIdentity:
         file.close()
     disk.rename(f"{root}/identity.tmp", f"{root}/identity")
     disk.sync_folder(root)
-    return identity
 
 
 def _parents(root: str) -> list[str]:

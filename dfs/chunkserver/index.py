@@ -1,13 +1,14 @@
-"""Which replicas this server holds, in memory: packed, ordered, 64 bytes each.
+"""Which replicas this server holds, in memory: packed, ordered, 72 bytes each.
 
 A dict of objects would take 500 bytes a replica; 2.6 million replicas (10 TiB in
-4 MiB chunks) fit in 170 MB here.  Records are kept in key order in blocks of at
-most 512, so that an inventory page is a slice and an insert moves at most 32 KiB.
+4 MiB chunks) fit in 190 MB here.  Records are kept in key order in blocks of at
+most 512, so that an inventory page is a slice and an insert moves at most 36 KiB.
 
 Each block keeps the sum of its replicas' hashes (dfs.protocol.digests), so the digests that an inventory begins with
 cost no look at the replicas.
 
-Record: file id u64, index u32, generation u64 (the key), length u32, number u64, SHA-256.
+Record: file id u64, index u32, generation u64 (the key), length u32, number u64, SHA-256; segment u32 and offset u32
+of a packed replica, 0 where it has a file of its own.
 Pure; used on the reactor thread only.
 """
 
@@ -17,11 +18,13 @@ import struct
 from bisect import bisect_right
 from itertools import takewhile
 
+from dfs.chunkserver.records import Place
 from dfs.protocol.digests import digest_of, replica_hash
 from dfs.protocol.messages import HeldReplica, RangeDigest
 from dfs.protocol.values import ChunkRef, FileId, Generation
 
-RECORD = struct.Struct(">QIQIQ32s")
+RECORD = struct.Struct(">QIQIQ32sII")
+PLACE = struct.Struct(">II")
 KEY = struct.Struct(">QIQ")
 POSITION = struct.Struct(">QI")  # of a page: file id, index
 WIDTH = RECORD.size
@@ -52,14 +55,28 @@ class ReplicaIndex:
             return None
         return _held(block, at)
 
+    def place(self, ref: ChunkRef) -> Place | None:
+        """Where the replica is packed; None where it has a file of its own, or is not held."""
+        key = KEY.pack(ref.file_id, ref.index, ref.generation)
+        block = self._blocks[self._block_of(key)]
+        at = _search(block, key)
+        if block[at : at + KEY.size] != key:
+            return None
+        segment, offset = PLACE.unpack_from(block, at + WIDTH - PLACE.size)
+        return Place(segment, offset) if segment else None
+
     def generations(self, file_id: FileId, index: int) -> list[HeldReplica]:
         """Every generation held of a chunk, lowest first; looks at no more than these and the next record."""
         high = KEY.pack(file_id, index, (1 << 64) - 1)
         return list(takewhile(lambda held: _key(held) <= high, self._from(KEY.pack(file_id, index, 0))))
 
-    def add(self, held: HeldReplica) -> None:
-        """Add the replica, or replace the record of the same generation."""
-        record = RECORD.pack(held.file_id, held.index, held.generation, held.length, held.number, held.sha256)
+    def add(self, held: HeldReplica, place: Place | None = None) -> None:
+        """Add the replica, or replace the record of the same generation.
+
+        :param place: where it is packed.
+        """
+        where = (0, 0) if place is None else (place.segment, place.offset)
+        record = RECORD.pack(held.file_id, held.index, held.generation, held.length, held.number, held.sha256, *where)
         key = record[: KEY.size]
         position = self._block_of(key)
         block = self._blocks[position]
@@ -186,7 +203,7 @@ def _search(block: bytearray, key: bytes) -> int:
 
 
 def _held(block: bytearray, at: int) -> HeldReplica:
-    file_id, index, generation, length, number, sha256 = RECORD.unpack_from(block, at)
+    file_id, index, generation, length, number, sha256, _, _ = RECORD.unpack_from(block, at)
     return HeldReplica(FileId(file_id), index, Generation(generation), length, sha256, number)
 
 

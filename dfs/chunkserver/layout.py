@@ -10,6 +10,7 @@
     DATA/sync-failed.<boot>                          left by a failed sync; a start refuses until the next reboot
     DATA/chunks/a/b/<chunk id hex>.<generation>.chunk    a replica; a, b: first two hex digits of the chunk id
     DATA/chunks/a/b/<...>.<generation>.<16 hex>.tmp      a write in progress
+    DATA/segments/<8 digits>.seg                     many small replicas (see dfs.chunkserver.records)
     DATA/quarantine/<name>.<reason>.<...>.<16 hex>   what was set aside (see dfs.chunkserver.quarantine)
 
 The 16 x 16 folders are made and synced when the store is formatted, so that a
@@ -40,6 +41,15 @@ class Layout:
     @property
     def chunks(self) -> str:
         return f"{self.root}/chunks"
+
+    @property
+    def segments(self) -> str:
+        """The folder of packed replicas; it is made with the first."""
+        return f"{self.root}/segments"
+
+    def segment(self, name: str) -> str:
+        """The path of a segment."""
+        return f"{self.segments}/{name}"
 
     @property
     def quarantine(self) -> str:

@@ -128,7 +128,8 @@ class ChunkServer(Service):
             incarnation = self.runtime.entropy(16)
             identity = await threads.run(claim, self.disk, self._folder, config.node, self.cluster, incarnation)
         layout = Layout(config.data, self.cluster)
-        store = ChunkStore(self.runtime, self.disk, layout, config.node, WriteRules(config.reserve, config.durable))
+        rules = WriteRules(config.reserve, config.durable, config.segments)
+        store = ChunkStore(self.runtime, self.disk, layout, config.node, rules)
         try:
             report = await store.open()
         except DFSError as error:

@@ -69,6 +69,22 @@ def set_aside(
     return parse(target.rsplit("/", 1)[1], length)
 
 
+def keep(
+    disk: IDisk, layout: Layout, ref: ChunkRef, body: bytes, reason: str, at_ms: int, nonce: bytes
+) -> Entry:
+    """Set bytes aside that have no file of their own, durably, before what holds them lets them go.  Raises
+    DiskError."""
+    target = layout.set_aside(layout.name(ref), f"{reason}.{at_ms}.{ref.file_id}-{ref.index}", nonce)
+    file = disk.open(target, create=True, exclusive=True)
+    try:
+        file.pwrite([body], 0)
+        file.sync()
+    finally:
+        file.close()
+    disk.sync_folder(layout.quarantine)
+    return parse(target.rsplit("/", 1)[1], len(body))
+
+
 def entries(disk: IDisk, layout: Layout) -> list[Entry]:
     """All that is set aside.  Raises DiskError."""
     found = []

@@ -13,6 +13,8 @@ from dfs.chunkserver import footer as footers
 from dfs.chunkserver.errors import CorruptPiece, Unreadable
 from dfs.chunkserver.footer import BadFooter, Footer
 from dfs.chunkserver.layout import Layout
+from dfs.chunkserver.recordfile import open_record
+from dfs.chunkserver.records import Place
 from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk, IDiskFile
 from dfs.protocol.blocks import piece_crc
@@ -44,14 +46,18 @@ class Digest(Protocol):
 class ChunkReader:
     """One replica, open for reading.  ``footer`` is what the file says of itself, checked against ``ref``."""
 
-    def __init__(self, disk: IDisk, layout: Layout, ref: ChunkRef, path: str = "") -> None:
+    def __init__(self, disk: IDisk, layout: Layout, ref: ChunkRef, where: str | Place | None = None) -> None:
         """Raises ReplicaCorrupt, Unreadable, NotFound, DiskError.
 
-        :param path: where the file is, if not in its place.
+        :param where: where it is packed, or the path of its file, if that is not in its place.
         """
-        self._path = path or layout.path(ref)
         try:
-            self._file = disk.open(self._path, writable=False)
+            if isinstance(where, Place):
+                self._file: IDiskFile = open_record(disk, layout, ref, where)
+            else:
+                self._file = disk.open(where or layout.path(ref), writable=False)
+        except BadFooter as error:
+            raise ReplicaCorrupt(f"the replica's record is bad: {error}") from error
         except DiskError as error:
             raise_media_error(error, None)
             raise
@@ -144,10 +150,10 @@ def covering(offset: int, length: int, chunk_length: int) -> tuple[int, int]:
     return start, max(start, end)
 
 
-def verify(disk: IDisk, layout: Layout, ref: ChunkRef, path: str = "") -> Footer:
+def verify(disk: IDisk, layout: Layout, ref: ChunkRef, where: str | Place | None = None) -> Footer:
     """Read the whole replica and compare every CRC-32C and the SHA-256.  Raises ReplicaCorrupt, Unreadable, NotFound,
     DiskError."""
-    reader = ChunkReader(disk, layout, ref, path)
+    reader = ChunkReader(disk, layout, ref, where)
     try:
         digest = hashlib.sha256()
         for offset in range(0, reader.footer.length, READ):

@@ -32,9 +32,13 @@ from dfs.chunkserver.index import ReplicaIndex
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.locks import RefLocks
 from dfs.chunkserver.numbers import NumberLine
+from dfs.chunkserver.packing import Packing
 from dfs.chunkserver.quarantine import Entry, Quarantine
 from dfs.chunkserver.reading import ChunkReader
+from dfs.chunkserver.records import REMOVED, SMALL, Place
 from dfs.chunkserver.reservation import Numbers
+from dfs.chunkserver.segments import SmallPut
+from dfs.chunkserver.smallputs import SmallWriting
 from dfs.chunkserver.writing import ChunkWriter, WriteRules, remove
 from dfs.disk.errors import DiskError, NotFound, SyncFailed
 from dfs.disk.interfaces import IDisk, Space
@@ -50,13 +54,14 @@ _log = Logger()
 @frozen
 class OpenReport:
     """What a start found: good replicas, temporary files removed, files set aside now and in all, files left alone
-    because the disk could not read them."""
+    because the disk could not read them, places in segments that hold no replica any more and are kept."""
 
     replicas: int
     cleaned: int
     set_aside: int
     quarantined: int
     unreadable: int
+    damaged: int = 0
 
 
 class ChunkStore:
@@ -77,6 +82,7 @@ class ChunkStore:
         self.numbers = Numbers(self.run, disk, layout.numbers, NumberLine(0, 0))
         self.locks = RefLocks()
         self.doubts = Doubts(self, node)
+        self.packing = Packing(self, node, rules)
         self._space: Space | None = None
         self._measuring: Deferred[None] | None = None
         self._calls: dict[object, float] = {}  # when each began that has not ended
@@ -100,6 +106,8 @@ class ChunkStore:
             for name, reason in found.quarantined:
                 _log.warn("{name} was set aside: {reason}", name=name, reason=reason)
             unreadable += self._check_unreadable(found, unreadable)
+        packed, damaged = await self.packing.open()
+        highest = max(highest, packed)
         reserved: int | None = await self.run(number_files.read_reserved, self.disk, self.layout.numbers)
         line = number_files.first_line(reserved, highest)
         if reserved is None:
@@ -109,7 +117,7 @@ class ChunkStore:
         self.numbers = Numbers(self.run, self.disk, self.layout.numbers, line)
         for entry in await self.run(quarantine.entries, self.disk, self.layout):
             self.quarantine.add(entry)
-        return OpenReport(len(self.index), cleaned, set_aside, self.quarantined, unreadable)
+        return OpenReport(len(self.index), cleaned, set_aside, self.quarantined, unreadable, damaged)
 
     def _check_unreadable(self, found: startup.Scanned, before: int) -> int:
         """How many files of a slice the disk could not read.  Raises RefusedStart where they become too many."""
@@ -186,6 +194,10 @@ class ChunkStore:
         if self.failure:
             raise DiskFailed(f"{self._node} takes no more writes: its disk failed", nodes=(self._node,))
 
+    def entropy(self, length: int) -> bytes:
+        """Random bytes."""
+        return self._runtime.entropy(length)
+
     def nonce(self) -> bytes:
         """8 random bytes that no other file has."""
         return self._runtime.entropy(8)
@@ -194,12 +206,30 @@ class ChunkStore:
 
     def begin(
         self, ref: ChunkRef, limit: int, expected: int | None, description: Description | None = None
-    ) -> Writing:
-        """A new write with a temporary file of its own.  Raises DiskFailed."""
+    ) -> Writing | SmallWriting:
+        """A new write.  Raises DiskFailed."""
         self.check_writable()
-        if description is not None and not description.written_ms:
-            description = evolve(description, written_ms=int(1000 * self._runtime.wall_time()))
-        writer = ChunkWriter(self.disk, self.layout, ref, limit, expected, self.nonce(), self._rules, description)
+        if self._rules.segments and (expected is None or expected <= SMALL):
+            return SmallWriting(self, ref, limit, expected, self.dated(description))
+        return self.begin_file(ref, limit, expected, description)
+
+    def put_small(self, puts: Sequence[SmallPut]) -> Deferred[list[HeldReplica | DFSError]]:
+        """Make many replicas of at most SMALL bytes durable together; what became of each, in order.  Each that has a
+        HeldReplica is durable when this fires (S05); nothing is left of the others."""
+        return Deferred.fromCoroutine(self.packing.put_all(puts))
+
+    def dated(self, description: Description | None) -> Description | None:
+        """With the time of now, where it has none yet."""
+        if description is None or description.written_ms:
+            return description
+        return evolve(description, written_ms=int(1000 * self._runtime.wall_time()))
+
+    def begin_file(
+        self, ref: ChunkRef, limit: int, expected: int | None, description: Description | None = None
+    ) -> Writing:
+        """A new write with a temporary file of its own."""
+        described, nonce = self.dated(description), self.nonce()
+        writer = ChunkWriter(self.disk, self.layout, ref, limit, expected, nonce, self._rules, described)
         return Writing(self, ref, writer)
 
     async def publish(
@@ -233,13 +263,14 @@ class ChunkStore:
             if there is not None and there.number != number:
                 raise Forbidden(f"{self._node} made this replica anew since the order was given")
             taken = await self.numbers.take()
+            place = self.index.place(ref)
             self.index.remove(ref)
             try:
                 if there is not None:
-                    await self.move_aside(ref, reason)
+                    await self.move_aside(there, place, reason)
             except BaseException:
                 if there is not None:
-                    self.index.add(there)
+                    self.index.add(there, place)
                 raise
             finally:
                 self.numbers.settle(taken)
@@ -250,13 +281,16 @@ class ChunkStore:
         async with self.locks.alone(ref):
             self.check_writable()
             number = await self.numbers.take()
-            there = self.index.get(ref)
+            there, place = self.index.get(ref), self.index.place(ref)
             self.index.remove(ref)
             try:
-                await self.run(remove, self.disk, self.layout, ref, self._rules.durable)
+                if place is not None:
+                    await self.packing.mark(place, ref, REMOVED)
+                else:
+                    await self.run(remove, self.disk, self.layout, ref, self._rules.durable)
             except BaseException:
                 if there is not None:
-                    self.index.add(there)
+                    self.index.add(there, place)
                 raise
             finally:
                 self.numbers.settle(number)
@@ -268,18 +302,21 @@ class ChunkStore:
         """Raises ReplicaNotFound, ReplicaCorrupt and Unreadable (and sets the replica aside), DiskFailed."""
         self._check_listed(ref)
         try:
-            return Reading(self, ref, await self.run(ChunkReader, self.disk, self.layout, ref))
+            return await self._open_reader(ref)
         except (ReplicaCorrupt, ReplicaNotFound, Unreadable) as error:
             if await self.doubt(ref, str(error)) is None:
                 raise
-            return Reading(self, ref, await self.run(ChunkReader, self.disk, self.layout, ref))
+            return await self._open_reader(ref)
+
+    async def _open_reader(self, ref: ChunkRef) -> Reading:
+        return Reading(self, ref, await self.run(ChunkReader, self.disk, self.layout, ref, self.index.place(ref)))
 
     async def verify(self, ref: ChunkRef) -> Footer:
         """Re-read the replica whole; a bad one is set aside.
         Raises ReplicaNotFound, ReplicaCorrupt, Unreadable, DiskFailed."""
         self._check_listed(ref)
         try:
-            footer: Footer = await self.run(reading.verify, self.disk, self.layout, ref)
+            footer: Footer = await self.run(reading.verify, self.disk, self.layout, ref, self.index.place(ref))
             return footer
         except (ReplicaCorrupt, ReplicaNotFound, Unreadable) as error:
             good = await self.doubt(ref, str(error))
@@ -295,13 +332,22 @@ class ChunkStore:
         """Somebody read the replica wrongly: see dfs.chunkserver.damage.  Raises DiskFailed."""
         return await self.doubts.settle(ref, why)
 
-    async def move_aside(self, ref: ChunkRef, reason: str) -> None:
+    async def move_aside(self, held: HeldReplica, place: Place | None, reason: str) -> None:
         """Into the quarantine: kept, not served, not listed.  Whoever asks holds the lock."""
-        path, nonce = self.layout.path(ref), self.nonce()
-        move = self.run(quarantine.set_aside, self.disk, self.layout, path, reason, self.time_ms(), ref, nonce)
-        entry: Entry | None = await move
+        ref, at_ms = ChunkRef(held.file_id, held.index, held.generation), self.time_ms()
+        if place is not None:
+            entry = await self.packing.move_aside(ref, place, held.length, reason, at_ms)
+        else:
+            entry = await self._move_file_aside(ref, reason, at_ms)
         if entry is not None:
             self.quarantine.add(entry)
+
+    async def _move_file_aside(self, ref: ChunkRef, reason: str, at_ms: int) -> Entry | None:
+        path, nonce = self.layout.path(ref), self.nonce()
+        entry: Entry | None = await self.run(
+            quarantine.set_aside, self.disk, self.layout, path, reason, at_ms, ref, nonce
+        )
+        return entry
 
     @property
     def quarantined(self) -> int:

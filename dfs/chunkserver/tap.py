@@ -30,7 +30,7 @@ from dfs.runtime.dial import parse_address
 from dfs.runtime.errors import SettingError
 from dfs.runtime.exiting import end_process
 from dfs.runtime.logging import log_json
-from dfs.runtime.options import DURABILITY, LOG_FORMAT, META, QUARANTINE, REPAIR_STREAMS, SCRUB_PERIOD
+from dfs.runtime.options import DURABILITY, LOG_FORMAT, META, QUARANTINE, REPAIR_STREAMS, SCRUB_PERIOD, SEGMENTS
 from dfs.runtime.real import real_runtime
 
 MAX_FILE = 1 << 20
@@ -100,6 +100,7 @@ def config_of(options: Any, environment: dict[str, str], disk: IDisk) -> tuple[C
         copies=settings[REPAIR_STREAMS],
         scrub_period=settings[SCRUB_PERIOD],
         quarantine=settings[QUARANTINE],
+        segments=settings[SEGMENTS] == "on",
     )
     return config, settings[LOG_FORMAT]
 

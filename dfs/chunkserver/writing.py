@@ -35,10 +35,12 @@ RESERVE = 64 << 20
 @frozen
 class WriteRules:
     """``reserve``: bytes that writes leave free on the disk, for logs and the file system itself (S21).
-    ``durable``: False skips every sync (DFS_DURABILITY=none)."""
+    ``durable``: False skips every sync (DFS_DURABILITY=none).  ``segments``: small replicas are packed into segments
+    (DFS_SEGMENTS); those that are packed already are served either way."""
 
     reserve: int = RESERVE
     durable: bool = True
+    segments: bool = False
 
 
 def check_pieces(block: Block) -> None:

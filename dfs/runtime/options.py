@@ -176,6 +176,12 @@ SCRUB_PERIOD: Setting[float] = Setting(
     "14d",
     "How often a chunk server reads and verifies each of its replicas; 0 is never.",
 )
+SEGMENTS: Setting[str] = Setting(
+    "DFS_SEGMENTS",
+    one_of("on", "off"),
+    "off",
+    "on: a chunk server packs chunks of up to 64 KiB into segment files, many to one sync.",
+)
 LOG_FORMAT: Setting[str] = Setting("DFS_LOG_FORMAT", one_of("text", "json"), "text", "Format of the daemons' logs.")
 
 SHARED: tuple[Setting[Any], ...] = (
@@ -199,6 +205,7 @@ SHARED: tuple[Setting[Any], ...] = (
     NODE_MOVE_RATE,
     SETTLE_AFTER,
     SCRUB_PERIOD,
+    SEGMENTS,
     LOG_FORMAT,
 )
 """All of the above, in the order of doc/configuration.md."""

@@ -1,0 +1,250 @@
+"""Small replicas in segments: the shell between the reactor thread and dfs.chunkserver.segments.
+
+It works for a store (dfs.chunkserver.store), whose invariants hold here too: a replica is in the index only after it is
+durable (S05), each add and remove has its number, one publish or removal of a generation runs at a time (S08).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dfs.chunkserver import footer as footers
+from dfs.chunkserver import identity, quarantine, recordfile, records, segments, segmentscan
+from dfs.chunkserver.errors import dfs_error
+from dfs.chunkserver.footer import BadFooter
+from dfs.chunkserver.groups import Groups
+from dfs.chunkserver.layout import Layout
+from dfs.chunkserver.quarantine import Entry
+from dfs.chunkserver.records import ASIDE, BODY, REMOVED, Place, RecordHead
+from dfs.chunkserver.segments import Marked, Put, SegmentWriter, SmallPut, Work
+from dfs.chunkserver.segmentscan import Found
+from dfs.chunkserver.writing import WriteRules
+from dfs.disk.errors import DiskError
+from dfs.disk.interfaces import IDisk
+from dfs.protocol.errors import DFSError, InternalError, StaleGeneration
+from dfs.protocol.interfaces import Block
+from dfs.protocol.messages import HeldReplica
+from dfs.protocol.values import ChunkRef
+
+if TYPE_CHECKING:
+    from dfs.chunkserver.store import ChunkStore
+
+_log = Logger()
+
+
+@define
+class Usage:
+    """Of a segment: its length, the bytes of removed records, and whether all of it is whole."""
+
+    length: int
+    gone: int
+    whole: bool
+
+
+class Packing:
+    """The packed replicas of a store.
+
+    :ivar usage: by number of the segment.
+    :ivar groups: what shares syncs.
+    """
+
+    def __init__(self, store: ChunkStore, node: str, rules: WriteRules) -> None:
+        self.usage: dict[int, Usage] = {}
+        self._store, self._node, self._rules = store, node, rules
+        self._writer: SegmentWriter | None = None
+        self.groups = Groups(self._perform, lambda error: dfs_error(error, node))
+
+    # ---- start ----------------------------------------------------------------------------------
+
+    async def open(self) -> tuple[int, int]:
+        """List what the segments hold.  The highest number of an add, and how many records are bad and kept.  Raises
+        DFSError, RefusedStart."""
+        store = self._store
+        numbers: Sequence[int] = await store.run(segmentscan.numbers_of, store.disk, store.layout)
+        if numbers or self._rules.segments:
+            await store.run(_make_folder, store.disk, store.layout)
+        highest = bad = 0
+        twice: list[tuple[Place, HeldReplica]] = []
+        for number in numbers:
+            found: Found = await store.run(segmentscan.scan, store.disk, store.layout, number, self._rules.durable)
+            self.usage[number] = Usage(found.length, found.gone, found.whole)
+            bad += self._tell(found)
+            for head in found.replicas:
+                highest = max(highest, head.held.number)
+                twice += self._list(head)
+        self._writer = SegmentWriter(
+            store.disk, store.layout, self._rules, store.entropy, max(numbers, default=0)
+        )
+        for place, held in twice:
+            await self._settle(place, held)
+        return highest, bad
+
+    def _tell(self, found: Found) -> int:
+        """How many places of a segment are bad."""
+        name = segments.name_of(found.number)
+        for offset in found.damaged:
+            _log.error("{name} is damaged at offset {offset}: kept, not listed", name=name, offset=offset)
+        for offset in found.torn:
+            _log.warn("{name} has an unfinished write at offset {offset}: kept, not listed", name=name, offset=offset)
+        for offset, reason in found.unreadable:
+            _log.error("{name} cannot be read at {offset}: {reason}", name=name, offset=offset, reason=reason)
+        return len(found.damaged) + len(found.unreadable)
+
+    def _list(self, head: RecordHead) -> list[tuple[Place, HeldReplica]]:
+        """Into the index; of a replica that is there twice the older one, which is not listed."""
+        index, ref = self._store.index, head.ref
+        there = index.get(ref)
+        if there is None:
+            index.add(head.held, head.place)
+            return []
+        former = index.place(ref)
+        if former is None or there.number > head.held.number:
+            return [(head.place, head.held)]
+        index.add(head.held, head.place)
+        return [(former, there)]
+
+    async def _settle(self, place: Place, held: HeldReplica) -> None:
+        """A crash left a replica in two places: the older one goes when the newer one was read whole (S17), so that it
+        does not come back after a removal; where that is bad, it takes its place."""
+        ref = ChunkRef(held.file_id, held.index, held.generation)
+        try:
+            await self._store.verify(ref)
+        except DFSError as error:
+            _log.error("{ref} is there twice and one is bad: {error}", ref=ref, error=error)
+            if self._store.index.get(ref) is None:
+                self._store.index.add(held, place)
+            return
+        await self.mark(place, ref, REMOVED)
+
+    # ---- writing --------------------------------------------------------------------------------
+
+    def _perform(self, work: Sequence[Work]) -> Deferred[Any]:
+        assert self._writer is not None, "the store is not open"
+        self._store.check_writable()  # what waits when a sync fails is not written any more
+        return self._store.run(segments.perform, self._writer, self._store.layout.cluster, work)
+
+    async def put(self, small: SmallPut) -> HeldReplica:
+        """Make a small replica durable, or find that the very same one is there already.  Raises ReplicaCorrupt,
+        StaleGeneration, NoSpace, Busy, DiskFailed."""
+        store = self._store
+        async with store.locks.alone(small.ref):
+            store.check_writable()
+            there = store.index.get(small.ref)
+            if there is not None:
+                await store.run(small.check)
+                if there.sha256 != small.sha256:
+                    raise StaleGeneration(f"{self._node} holds other bytes under this generation", nodes=(self._node,))
+                return there
+            number = await store.numbers.take()
+            try:
+                place: Place = await self.groups.add(Put(small, number))
+                store.check_writable()  # a sync that failed beside ours may have been ours: errors are told once
+                held = small.held(number)
+                store.index.add(held, place)
+                self._grown(place, small)
+                return held
+            finally:
+                store.numbers.settle(number)
+
+    async def _put_alone(self, small: SmallPut) -> HeldReplica:
+        """As :meth:`put`, into a file of its own: where nothing is packed."""
+        length = len(small.content)
+        writing = self._store.begin_file(small.ref, max(1, length), length, small.description)
+        block = Block(0, length, small.crcs, (memoryview(small.content),))
+        return await writing.finish([block] if length else [], length, small.sha256)
+
+    async def put_all(self, puts: Sequence[SmallPut]) -> list[HeldReplica | DFSError]:
+        """As :meth:`put` for many at once, which share syncs; an outcome for each, in order."""
+        one = self.put if self._rules.segments else self._put_alone
+        dated = [evolve(each, description=self._store.dated(each.description)) for each in puts]
+        with self.groups.together():
+            begun = [Deferred.fromCoroutine(one(each)) for each in dated]
+        done = await DeferredList(begun, consumeErrors=True)
+        return [outcome_of(ok, result) for ok, result in done]
+
+    def _grown(self, place: Place, small: SmallPut) -> None:
+        usage = self.usage.setdefault(place.segment, Usage(records.PAGE, 0, True))
+        length = len(small.content)
+        end = place.offset + records.record_size(length + footers.footer_length(length, small.description))
+        usage.length = max(usage.length, end)
+
+    # ---- taking away ----------------------------------------------------------------------------
+
+    async def mark(self, place: Place, ref: ChunkRef, kind: int) -> None:
+        """Change the kind of a record, durably.  Raises DiskFailed."""
+        freed: int = await self.groups.add(Marked(place, ref, kind))
+        usage = self.usage.get(place.segment)
+        if usage is not None and kind == REMOVED:
+            usage.gone += freed
+        elif usage is not None:
+            usage.whole = False
+
+    async def move_aside(self, ref: ChunkRef, place: Place, length: int, reason: str, at_ms: int) -> Entry | None:
+        """Into the quarantine, then away from its segment; None where the disk does not read it: then it is set aside
+        in its place.  Raises NoSpace, DiskFailed."""
+        store = self._store
+        entry: Entry | None = await store.run(
+            _copy_aside, store.disk, store.layout, ref, place, length, reason, at_ms, store.nonce()
+        )
+        await self.mark(place, ref, ASIDE if entry is None else REMOVED)
+        return entry
+
+
+def outcome_of(ok: bool, result: Any) -> HeldReplica | DFSError:
+    """Of one put among many."""
+    if ok:
+        held: HeldReplica = result
+        return held
+    assert isinstance(result, Failure)
+    if isinstance(result.value, DFSError):
+        return result.value
+    _log.failure("storing a small chunk failed in a way that was not foreseen", result)
+    return InternalError("a small chunk could not be stored; the node's log tells why")
+
+
+def _make_folder(disk: IDisk, layout: Layout) -> None:
+    """The folder of segments, durably; before there is one, the identity says so, so that a program that knows none
+    does not start here and miss replicas (S39).  Raises DiskError, RefusedStart."""
+    identity.mark_segments(disk, layout.root)
+    disk.make_folders(layout.segments)
+    disk.sync_folder(layout.segments)
+
+
+def _copy_aside(
+    disk: IDisk, layout: Layout, ref: ChunkRef, place: Place, length: int, reason: str, at_ms: int, nonce: bytes
+) -> Entry | None:
+    """The body of a record as a file in the quarantine; None where the disk does not read it."""
+    try:
+        body = _raw_body(disk, layout, ref, place, length)
+    except DiskError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None
+    return quarantine.keep(disk, layout, ref, body, reason, at_ms, nonce)
+
+
+def _raw_body(disk: IDisk, layout: Layout, ref: ChunkRef, place: Place, length: int) -> bytes:
+    """What is there of chunk and footer, right or wrong."""
+    try:
+        record = recordfile.open_record(disk, layout, ref, place)
+    except BadFooter:
+        return _without_head(disk, layout, place, length)
+    try:
+        return record.pread(record.size(), 0)
+    finally:
+        record.close()
+
+
+def _without_head(disk: IDisk, layout: Layout, place: Place, length: int) -> bytes:
+    file = disk.open(layout.segment(segments.name_of(place.segment)), writable=False)
+    try:
+        return file.pread(length + footers.footer_length(length), place.offset + BODY)
+    finally:
+        file.close()
