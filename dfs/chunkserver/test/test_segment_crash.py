@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from random import Random
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,16 +18,16 @@ from dfs.chunkserver.test.fakes import CLUSTER, put, sha256_of
 from dfs.chunkserver.test.packed import ROOT, PackedCase, bytes_of, open_packed, ref, small
 from dfs.chunkserver.test.test_crash import DyingThreads, keeper_of
 from dfs.protocol.errors import ReplicaCorrupt
-from dfs.simulation.disk import SimulatedCrash, SimulatedDisk
+from dfs.simulation.disk import SimulatedCrash, SimulatedDisk, SimulatedFile
 
 MOST = 60
 """More operations than any of the steps here has."""
 
-Step = Callable[[ChunkStore], Awaitable[object]]
+Step = Callable[[ChunkStore], Coroutine[Any, Any, object]]
 
 
 async def put_one(store: ChunkStore) -> object:
-    return await put(store, ref(1), bytes_of(1))
+    return await store.put_small([small(1)])
 
 
 async def delete_nine(store: ChunkStore) -> object:
@@ -169,7 +170,8 @@ class KillThenCutTests(PackedCase):
         self.run_now(put(self.store, ref(9), bytes_of(9)))
         self.disk.end_process()
         self.store = self.start(threads)
-        target, name = {"file": ("dfs.simulation.disk.SimulatedFile", "sync"), "folder": ("", "sync_folder")}[operation]
+        self.store.numbers.settle(self.run_now(self.store.numbers.take()))  # numbers are reserved
+        target, name = (SimulatedFile, "sync") if operation == "file" else (self.disk, "sync_folder")
 
         def die(*arguments: object) -> None:
             raise SimulatedCrash(operation)
@@ -177,9 +179,7 @@ class KillThenCutTests(PackedCase):
         async def run() -> None:
             await step(self.store)
 
-        from dfs.simulation.disk import SimulatedFile
-
-        patch = self.patch(SimulatedFile if target else self.disk, name, die)
+        patch = self.patch(target, name, die)
         self.assertNoResult(Deferred.fromCoroutine(run()))
         patch.restore()
         self.assertTrue(threads.dead)
@@ -191,7 +191,7 @@ class KillThenCutTests(PackedCase):
         for seed in range(20):
             for operation in ("file", "folder"):
                 self.killed(put_one, operation)
-                self.run_now(put_one(self.store))  # type: ignore[arg-type]
+                self.run_now(put_one(self.store))
                 self.disk.crash(Random(seed))
                 self.store = self.start()
                 self.assertTrue(self.holds(1), f"{operation} {seed}")
@@ -201,7 +201,7 @@ class KillThenCutTests(PackedCase):
         (S15)."""
         for seed in range(20):
             self.killed(delete_nine, "file")
-            self.run_now(delete_nine(self.store))  # type: ignore[arg-type]
+            self.run_now(delete_nine(self.store))
             self.disk.crash(Random(seed))
             self.store = self.start()
             self.assertFalse(self.holds(9), str(seed))

@@ -6,10 +6,13 @@ import errno
 
 from twisted.internet.defer import Deferred
 
+from dfs.chunkserver.damage import Damage
 from dfs.chunkserver.errors import RefusedStart
+from dfs.chunkserver.handles import Writing
 from dfs.chunkserver.identity import read
 from dfs.chunkserver.records import PAGE, SMALL, Place
 from dfs.chunkserver.segments import SmallPut
+from dfs.chunkserver.smallputs import SmallWriting
 from dfs.chunkserver.test.fakes import InlineThreads, blocks_of, put, sha256_of
 from dfs.chunkserver.test.packed import PACK, ROOT, PackedCase, bytes_of, open_packed, ref, small
 from dfs.chunkserver.test.test_crash import keeper_of
@@ -24,6 +27,7 @@ from dfs.protocol.errors import (
     ReplicaNotFound,
     StaleGeneration,
 )
+from dfs.protocol.interfaces import Block
 from dfs.protocol.messages import HeldReplica
 from dfs.simulation.disk import SimulatedDisk
 
@@ -38,7 +42,7 @@ class StoreTests(PackedCase):
         for file_id, length in ((1, 0), (2, 1), (3, SMALL), (4, SMALL + 1)):
             content = bytes_of(file_id, length)
             writing = self.store.begin(ref(file_id), 1 << 20, length if file_id % 2 else None)
-            self.run_now(writing.finish(blocks_of(content), length, sha256_of(content)))  # type: ignore[arg-type]
+            self.run_now(writing.finish(blocks_of(content), length, sha256_of(content)))
             reading = self.run_now(self.store.open_reader(ref(file_id)))
             blocks = self.run_now(reading.read(0, length)) if length else []
             reading.close()
@@ -53,8 +57,8 @@ class StoreTests(PackedCase):
         content = bytes_of(1, 3 * SMALL + 5)
         writing = self.store.begin(ref(1), 1 << 20, None)
         for block in blocks_of(content, size=SMALL):
-            self.run_now(writing.append([block]))  # type: ignore[arg-type]
-        self.run_now(writing.finish((), len(content), sha256_of(content)))  # type: ignore[arg-type]
+            self.run_now(appended(writing, block))
+        self.run_now(writing.finish((), len(content), sha256_of(content)))
         self.assertEqual(self.run_now(self.store.verify(ref(1))).length, len(content))
         self.assertIsNone(self.store.index.place(ref(1)))
         self.assertEqual(self.disk.list_folder(self.layout.segments), [])
@@ -171,7 +175,7 @@ class StoreTests(PackedCase):
         """A record that rotted is never served; it is told with its offset and set aside, and nobody else suffers
         (S11)."""
         self.put(1, 2)
-        told = []
+        told: list[Damage] = []
         self.store.doubts.on_damage = told.append
         self.disk.flip_bits(self.segment(), self.offset(1) + 200)
         reading = self.run_now(self.store.open_reader(ref(1)))
@@ -245,6 +249,7 @@ class StoreTests(PackedCase):
         for each in done:
             self.assertIsInstance(self.successResultOf(each)[0], DiskFailed)
         self.assertEqual((self.held(), len(self.content())), ([9], length))
+        self.assertEqual(self.disk.list_folder(self.layout.segments), ["00000001.seg"])
         self.assertTrue(self.store.failure)
         self.disk.end_process()
         self.failureResultOf(Deferred.fromCoroutine(open_packed(self.disk)), RefusedStart)
@@ -307,3 +312,7 @@ def groups_module() -> object:
     from dfs.chunkserver import groups
 
     return groups
+
+
+async def appended(writing: Writing | SmallWriting, block: Block) -> None:
+    await writing.append([block])
