@@ -39,8 +39,8 @@ _NAME = re.compile(r"([0-9]{8})\.seg")
 
 @frozen
 class SmallPut:
-    """One small replica to store: its bytes, the client's checksums (one, or none for no bytes) and SHA-256, and what the
-    footer says of the file, None where nobody told."""
+    """One small replica to store: its bytes, the client's checksums (one, or none for no bytes) and SHA-256, and what
+    the footer says of the file, None where nobody told."""
 
     ref: ChunkRef
     content: bytes
