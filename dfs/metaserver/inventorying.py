@@ -39,11 +39,13 @@ FIRST_PLACE = bytes(12)  # where every inventory begins
 @define
 class _Turn:
     """``unknown`` counts what the pages of this inventory held and metadata does not know.  Everything up to
-    ``covered`` is compared, and so are the ``spans`` above it, end by beginning."""
+    ``covered`` is compared, and so are the ``spans`` above it, end by beginning.  ``cut``: the node's connection broke,
+    so it is asked anew."""
 
     heard: float
     unknown: int = 0
     covered: bytes = FIRST_PLACE
+    cut: bool = False
     spans: dict[bytes, bytes] = field(factory=dict)
 
     def begin(self) -> None:
@@ -77,6 +79,15 @@ class Inventorying:
         """The node may hold other replicas than recorded: its turn comes soon."""
         self._due[node] = 0.0
         self._seen.discard(node)
+        self._turns.pop(node, None)
+
+    def registered(self, node: int, is_new_process: bool) -> None:
+        """It did so because it is new, or because its connection broke: then what it was sending ended there."""
+        turn = self._turns.get(node)
+        if is_new_process:
+            self.wanted(node)
+        elif turn is not None:
+            turn.cut = True
 
     def may_delete(self, node: int) -> bool:
         """Whether orders to delete may go to the node."""
@@ -88,6 +99,10 @@ class Inventorying:
         for other in [other for other, turn in self._turns.items() if now - turn.heard >= GIVE_UP]:
             del self._turns[other]
             self._due[other] = now
+        turn = self._turns.get(node)
+        if turn is not None and turn.cut:
+            turn.cut, turn.heard = False, now
+            return True
         if node in self._turns or now < self._due.get(node, 0.0) or len(self._turns) >= AT_ONCE:
             return False
         self._turns[node] = _Turn(now)

@@ -129,8 +129,7 @@ class Registration:
         self._term.liveness.registered(number, request.boot, now)
         self._seams.roster.registered(number, request.total, request.free, now)
         self._seams.alarms.clear(f"clone {number}")
-        if is_new_process:
-            self._term.inventorying.wanted(number)
+        self._term.inventorying.registered(number, is_new_process)
         self._term.judging.changed(number)
 
 

@@ -112,3 +112,39 @@ class CompareTests(SynchronousTestCase):
         request = m.CompareInventory(other.node, other.incarnation, FIRST_PLACE, ())
         with self.assertRaises(Forbidden):
             self.cluster.world.run_until(self.chunk.leader.call(request, 5.0))
+
+
+class CutShortTests(SynchronousTestCase):
+    """An inventory that ends on its way is asked for again, for nothing is deleted at a node before it is whole."""
+
+    def setUp(self) -> None:
+        cluster = Cluster()
+        cluster.start(3)
+        term = cluster.leader().term
+        assert term is not None
+        self.node = cluster.chunks[0].node
+        self.inventorying = term.inventorying
+        cluster.world.run_until(lambda: self.inventorying.may_delete(self.node))
+        self.inventorying.wanted(self.node)
+        self.assertTrue(self.inventorying.ask(self.node))
+        self.assertFalse(self.inventorying.ask(self.node), "it is sending one")
+
+    def test_connection_broke(self) -> None:
+        """S15: a node that registers again while its inventory is under way is asked anew at once, and once."""
+        self.inventorying.registered(self.node, False)
+        self.assertTrue(self.inventorying.ask(self.node))
+        self.assertFalse(self.inventorying.ask(self.node))
+
+    def test_process_ended(self) -> None:
+        """S15: so is one whose process is new."""
+        self.inventorying.registered(self.node, True)
+        self.assertTrue(self.inventorying.ask(self.node))
+        self.assertFalse(self.inventorying.ask(self.node))
+
+    def test_whole_one(self) -> None:
+        """A node that registers again after its inventory was whole is not asked: it tells what changes by itself."""
+        other = NodeNumber(self.node + 1)
+        self.assertTrue(self.inventorying.may_delete(other))
+        self.inventorying.registered(other, False)
+        self.assertFalse(self.inventorying.ask(other))
+        self.assertTrue(self.inventorying.may_delete(other))

@@ -170,15 +170,25 @@ def summary(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
+def parse_part(text: str) -> tuple[int, int]:
+    """``3/20`` as (3, 20).  Raises ValueError."""
+    part, _, parts = text.partition("/")
+    number, count = int(part), int(parts)
+    if not 0 <= number < count:
+        raise ValueError(f"{text!r} is no part: 0/{count} to {count - 1}/{count}")
+    return number, count
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module; the exit code is 1 where a graph fails."""
     parser = argparse.ArgumentParser(prog="python -m dfs.simulation.consensus.graphs", description=__doc__)
     parser.add_argument("--all", action="store_true", help="every class of graphs of five nodes, not a sample")
     parser.add_argument("--seeds", type=int, default=1, help="how often each is tried, with other timers")
+    parser.add_argument("--part", type=parse_part, default=(0, 1), help="I/N: the I-th of N parts, from 0 on")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     options = parser.parse_args(arguments)
     say = writer(sys.stdout)
-    total = summary([examine(cut) for cut in cuts(options.all, options.seeds)])
+    total = summary([examine(cut) for cut in islice(cuts(options.all, options.seeds), options.part[0], None, options.part[1])])
     if options.json:
         say(json.dumps(total))
     else:
