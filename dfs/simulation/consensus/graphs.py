@@ -18,6 +18,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from attrs import evolve, frozen
@@ -188,7 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     options = parser.parse_args(arguments)
     say = writer(sys.stdout)
-    total = summary([examine(cut) for cut in islice(cuts(options.all, options.seeds), options.part[0], None, options.part[1])])
+    part, parts = options.part
+    total = summary([examine(cut) for cut in islice(cuts(options.all, options.seeds), part, None, parts)])
     if options.json:
         say(json.dumps(total))
     else:
