@@ -28,12 +28,17 @@ class _Numbers:
 
     session: bytes
     last: int = 0
-    open: set[int] = Factory(set)
+    open: dict[int, None] = Factory(dict)  # ascending, as they were given out
+
+    @property
+    def floor(self) -> int:
+        """The oldest open one."""
+        return next(iter(self.open))
 
     @property
     def has_room(self) -> bool:
         """The next operation would be within the window."""
-        return not self.open or self.last + 1 - min(self.open) < WINDOW
+        return not self.open or self.last + 1 - self.floor < WINDOW
 
 
 class Session:
@@ -53,11 +58,11 @@ class Session:
             self._sessions.append(numbers)
         numbers.last += 1
         sequence = numbers.last
-        numbers.open.add(sequence)
+        numbers.open[sequence] = None
         try:
-            yield Operation(session=numbers.session, sequence=sequence, floor=min(numbers.open))
+            yield Operation(session=numbers.session, sequence=sequence, floor=numbers.floor)
         finally:
-            numbers.open.discard(sequence)
+            del numbers.open[sequence]
 
     def expire(self) -> None:
         """Begin a new session with the next operation (the former one was refused as expired)."""

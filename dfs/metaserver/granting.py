@@ -56,7 +56,9 @@ class Granter:
             return placement
         spread = Spread(placement.targets, placement.quorum)
         grant = self.grant(GrantKind.PUT, file_id, placement.index, placement.generation, evidence, spread)
-        return evolve(placement, grant=grant)
+        return Placement(
+            placement.index, placement.generation, placement.targets, placement.quorum, grant, placement.committed
+        )
 
     def upload(self, name: str, granted: UploadGranted) -> UploadGranted:
         """``name`` is the file's."""

@@ -15,7 +15,9 @@ machine. A version's answers are frozen by test vectors; better rules get a new 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from operator import attrgetter
 
@@ -97,16 +99,28 @@ def _best(room: list[NodeView], used: list[str]) -> list[NodeView]:
 def _farthest(room: list[NodeView], used: list[str]) -> list[NodeView]:
     """Version 2: alive before suspect, then the least close to the others."""
     alive = [node for node in room if node.state is NodeState.ALIVE] or room
-    racks = {node.rack: closeness(node.rack, used) for node in alive}
+    if not used:
+        return alive
+    counts = Counter(prefix for rack in used for prefix in _prefixes(rack))
+    racks = {rack: _closeness(rack, counts) for rack in dict.fromkeys(node.rack for node in alive)}
     least = min(racks.values())
     return [node for node in alive if racks[node.rack] == least]
 
 
+@lru_cache(4096)
+def _prefixes(rack: str) -> tuple[tuple[int, str], ...]:
+    """The rack's path down to each level, with the level."""
+    path = rack.split("/")
+    return tuple((level, "/".join(path[:level])) for level in range(1, LEVELS + 1))
+
+
+def _closeness(rack: str, counts: Mapping[tuple[int, str], int]) -> tuple[int, ...]:
+    return tuple([counts.get(prefix, 0) for prefix in _prefixes(rack)])
+
+
 def closeness(rack: str, others: Sequence[str]) -> tuple[int, ...]:
     """How many of ``others`` share the rack's path, a number for each level; the first level weighs most."""
-    path = rack.split("/")
-    paths = [other.split("/") for other in others]
-    return tuple(sum(other[:level] == path[:level] for other in paths) for level in range(1, LEVELS + 1))
+    return _closeness(rack, Counter(prefix for other in others for prefix in _prefixes(other)))
 
 
 class Racks:

@@ -14,11 +14,11 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dfs.protocol import wire
+from dfs.protocol.deadlines import Deadlines
 from dfs.protocol.errors import BadRequest, Busy, Cancelled, DeadlinePassed, DFSError, Disconnected, InternalError
 from dfs.protocol.failures import encode_error
 from dfs.protocol.frames import FrameType, encode_frame
@@ -69,7 +69,6 @@ class _Waiting:
     deferred: Deferred[Any]
     answers: tuple[type[Any], ...]
     opened: Callable[[object], object]
-    timer: IDelayedCall | None
 
 
 def _itself(answer: object) -> object:
@@ -95,6 +94,7 @@ class Asked:
         self._port = port
         self._next_id = first_id
         self._waiting: dict[int, _Waiting] = {}
+        self._deadlines = Deadlines(port.reactor, self._expired)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -126,8 +126,9 @@ class Asked:
             raise Busy(f"{MAX_OUTGOING} requests wait for this node already")
         frame = encode_request(request_id, request, timeout)
         deferred: Deferred[Any] = Deferred(lambda _: self.give_up(request_id, Cancelled("the caller gave up")))
-        timer = self._port.reactor.callLater(timeout, self._expired, request_id, timeout) if limited else None
-        self._waiting[request_id] = _Waiting(deferred, wire.answers_of(request), opened, timer)
+        self._waiting[request_id] = _Waiting(deferred, wire.answers_of(request), opened)
+        if limited:
+            self._deadlines.begin(request_id, timeout)
         self._port.write(frame)
         return deferred
 
@@ -141,10 +142,8 @@ class Asked:
             self.failed(request_id, error)
 
     def _take(self, request_id: int) -> _Waiting | None:
-        waiting = self._waiting.pop(request_id, None)
-        if waiting is not None and waiting.timer is not None and waiting.timer.active():
-            waiting.timer.cancel()
-        return waiting
+        self._deadlines.end(request_id)
+        return self._waiting.pop(request_id, None)
 
     def answered(self, request_id: int, code: int, body: bytes) -> None:
         """A RESPONSE came.  Raises DFSError when its bytes are malformed (after failing the request)."""
@@ -168,6 +167,7 @@ class Asked:
 
     def end(self, error: DFSError) -> None:
         """The connection ended."""
+        self._deadlines.stop()
         for request_id in list(self._waiting):
             self.failed(request_id, error)
 
@@ -176,7 +176,7 @@ class Asked:
 class _Serving:
     deferred: Deferred[Any]
     cancellable: bool
-    timer: IDelayedCall | None = None
+    failed: Callable[[DFSError], None]
     mute: bool = False
 
 
@@ -186,6 +186,7 @@ class Served:
     def __init__(self, port: Port) -> None:
         self._port = port
         self._serving: dict[int, _Serving] = {}
+        self._deadlines = Deadlines(port.reactor, self._expired)
 
     def __len__(self) -> int:
         return len(self._serving)
@@ -200,7 +201,7 @@ class Served:
     ) -> None:
         """Answer with what ``deferred`` gives, or say within ``timeout`` that there is no answer, cancelling it;
         None: it is never cancelled.  ``failed`` is called before a failure is sent, ``answered`` after an answer."""
-        serving = _Serving(deferred, timeout is not None)
+        serving = _Serving(deferred, timeout is not None, failed)
         self._serving[request_id] = serving
 
         def succeed(answer: object) -> None:
@@ -218,7 +219,7 @@ class Served:
         if request_id not in self._serving:
             return
         if timeout is not None:
-            serving.timer = self._port.reactor.callLater(timeout, self._expired, request_id, timeout, failed)
+            self._deadlines.begin(request_id, timeout)
         if len(self._serving) >= MAX_INCOMING:
             self._port.pause("requests")
 
@@ -233,15 +234,14 @@ class Served:
     def _over(self, request_id: int, serving: _Serving) -> bool:
         """It ended by itself; returns whether the peer still wants to know."""
         self._serving.pop(request_id, None)
-        if serving.timer is not None and serving.timer.active():
-            serving.timer.cancel()
+        self._deadlines.end(request_id)
         if len(self._serving) < MAX_INCOMING:
             self._port.resume("requests")
         return not serving.mute
 
-    def _expired(self, request_id: int, timeout: float, failed: Callable[[DFSError], None]) -> None:
+    def _expired(self, request_id: int, timeout: float) -> None:
         error = DeadlinePassed(f"no answer within {timeout:g} s")
-        failed(error)
+        self._serving[request_id].failed(error)
         self._port.write(encode_failure(request_id, error))
         self.cancel(request_id)
 
@@ -250,12 +250,12 @@ class Served:
         serving = self._serving.get(request_id)
         if serving is not None and not serving.mute:
             serving.mute = True
-            if serving.timer is not None and serving.timer.active():
-                serving.timer.cancel()
+            self._deadlines.end(request_id)
             if serving.cancellable:
                 serving.deferred.cancel()
 
     def end(self) -> None:
         """The connection ended."""
+        self._deadlines.stop()
         for request_id in list(self._serving):
             self.cancel(request_id)

@@ -51,7 +51,7 @@ def _hkdf(key: bytes, salt: bytes, context: bytes, count: int) -> list[bytes]:
 
 
 def _mac(key: bytes, data: bytes) -> bytes:
-    return hmac.new(key, data, hashlib.sha256).digest()
+    return hmac.digest(key, data, "sha256")
 
 
 # ---- the key file --------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class KeyRing:
         (self._removal_key,) = _hkdf(cluster_key, cluster_id, b"dfs removal 1", 1)
 
     def _grant_mac(self, grant: Grant, spread: Spread) -> bytes:
-        said = _GRANT.encode(evolve(grant, mac=_NO_MAC))[:-MAC_LENGTH]
+        said = _GRANT.encode(grant)[:-MAC_LENGTH]
         return _mac(self._grant_key, said + hashlib.sha256(_SPREAD.encode(spread)).digest())
 
     def sign(
@@ -160,8 +160,9 @@ class KeyRing:
     ) -> Grant:
         """Leave for one operation on one generation of a chunk until ``expires_ms`` of cluster time; to write it, to
         just this ``spread``."""
-        grant = Grant(kind, file_id, index, generation, expires_ms, evidence, _NO_MAC)
-        return evolve(grant, mac=self._grant_mac(grant, spread))
+        unsigned = Grant(kind, file_id, index, generation, expires_ms, evidence, _NO_MAC)
+        mac = self._grant_mac(unsigned, spread)
+        return Grant(kind, file_id, index, generation, expires_ms, evidence, mac)
 
     def check(
         self,
