@@ -8,6 +8,7 @@ stream's body holds its bytes (at most ``parallel`` chunks are held at once).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from io import BytesIO
 from typing import Any, BinaryIO, Protocol
 
 from attrs import frozen
@@ -217,9 +218,11 @@ class StreamSource:
 
 
 def from_file_object(file: BinaryIO, threads: IThreads, chunk_size: int) -> StreamSource:
-    """A source over anything with ``read(n)``, called on a thread."""
+    """A source over anything with ``read(n)``, called on a thread unless it only copies memory."""
 
     async def pull() -> bytes:
+        if type(file) is BytesIO:
+            return file.read(READ)
         try:
             data: Any = await threads.run(file.read, READ)
         except OSError as error:

@@ -7,6 +7,9 @@ ends the upload at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -61,7 +64,9 @@ class Upload:
 
     async def run(self, parallel: int) -> bytes:
         """Store every chunk, ``parallel`` at a time; the file's digest.  Then :meth:`commit`."""
-        storing = Deferred.fromCoroutine(gather(self._context.runtime.reactor, (self._work() for _ in range(parallel))))
+        reactor = self._context.runtime.reactor
+        work = self._work() if parallel == 1 else gather(reactor, (self._work() for _ in range(parallel)))
+        storing: Deferred[Any] = Deferred.fromCoroutine(work)
         lost: list[BaseException] = []
 
         def lease_lost(failure: Failure) -> None:
@@ -69,15 +74,15 @@ class Upload:
                 lost.append(failure.value)
                 storing.cancel()
 
-        renewing = Deferred.fromCoroutine(self._renew_forever()).addErrback(lease_lost)
+        renewing = Renewing(reactor, self._granted.lease_ms / 3000, self._renew, lease_lost)
         try:
             await storing
         except Exception:
-            renewing.cancel()
+            renewing.stop()
             if lost:
                 raise lost[0] from None
             raise
-        renewing.cancel()
+        renewing.stop()
         await self._source.check_unchanged()
         if self._source.size != self.size:
             raise LocalFileChanged(f"{self.size} bytes were read of {self._source.size}", "upload it again")
@@ -104,12 +109,38 @@ class Upload:
             self.resumed += stored.resumed
             self.degraded = self.degraded or stored.degraded
 
-    async def _renew_forever(self) -> None:
-        """Ends only by cancellation, or by the error that says that the upload is lost."""
-        interval = self._granted.lease_ms / 3000
+    async def _renew(self) -> None:
+        await self._context.ask(RenewLease(self._granted.file_id, self._granted.epoch), Lease)
+
+
+class Renewing:
+    """A lease that is renewed until it is lost, or stopped.  Most uploads end before its first renewal: so a timer
+    waits for that, and no coroutine.
+
+    :param lost: called once, with the error of a renewal that says that the upload is lost.
+    """
+
+    def __init__(
+        self, reactor: Any, interval: float, renew: Callable[[], Any], lost: Callable[[Failure], None]
+    ) -> None:
+        self._reactor, self._interval, self._renew, self._lost = reactor, interval, renew, lost
+        self._running: Deferred[None] | None = None
+        self._timer = reactor.callLater(interval, self._begin)
+
+    def _begin(self) -> None:
+        self._running = Deferred.fromCoroutine(self._forever()).addErrback(self._lost)
+
+    async def _forever(self) -> None:
         while True:
-            await pause(self._context.runtime.reactor, interval)
-            await self._context.ask(RenewLease(self._granted.file_id, self._granted.epoch), Lease)
+            await self._renew()
+            await pause(self._reactor, self._interval)
+
+    def stop(self) -> None:
+        """Renew no more."""
+        if self._running is not None:
+            self._running.cancel()
+        else:
+            self._timer.cancel()
 
 
 def show_digest(digest: bytes) -> str:
