@@ -15,7 +15,6 @@ machine. A version's answers are frozen by test vectors; better rules get a new 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -101,26 +100,34 @@ def _farthest(room: list[NodeView], used: list[str]) -> list[NodeView]:
     alive = [node for node in room if node.state is NodeState.ALIVE] or room
     if not used:
         return alive
-    counts = Counter(prefix for rack in used for prefix in _prefixes(rack))
+    counts = _counts(used)
     racks = {rack: _closeness(rack, counts) for rack in dict.fromkeys(node.rack for node in alive)}
     least = min(racks.values())
     return [node for node in alive if racks[node.rack] == least]
 
 
 @lru_cache(4096)
-def _prefixes(rack: str) -> tuple[tuple[int, str], ...]:
-    """The rack's path down to each level, with the level."""
+def _prefixes(rack: str) -> tuple[str, ...]:
+    """The rack's path down to each level, behind the level."""
     path = rack.split("/")
-    return tuple((level, "/".join(path[:level])) for level in range(1, LEVELS + 1))
+    return tuple(f"{level}/" + "/".join(path[:level]) for level in range(1, LEVELS + 1))
 
 
-def _closeness(rack: str, counts: Mapping[tuple[int, str], int]) -> tuple[int, ...]:
+def _counts(racks: Sequence[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for rack in racks:
+        for prefix in _prefixes(rack):
+            counts[prefix] = counts.get(prefix, 0) + 1
+    return counts
+
+
+def _closeness(rack: str, counts: Mapping[str, int]) -> tuple[int, ...]:
     return tuple([counts.get(prefix, 0) for prefix in _prefixes(rack)])
 
 
 def closeness(rack: str, others: Sequence[str]) -> tuple[int, ...]:
     """How many of ``others`` share the rack's path, a number for each level; the first level weighs most."""
-    return _closeness(rack, Counter(prefix for other in others for prefix in _prefixes(other)))
+    return _closeness(rack, _counts(others))
 
 
 class Racks:
