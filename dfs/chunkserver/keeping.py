@@ -197,8 +197,10 @@ class Keeper:
         reader: ChunkReader = await store.run(ChunkReader, store.disk, store.layout, ref, self._path(entry))
         try:
             held = await self._copy(reader, ref, sha256)
-        finally:
+        except Exception:
             await store.run(reader.close)
+            raise
+        await store.run(reader.close)
         _log.info("{node} serves {ref} again", node=self._node, ref=ref)
         await self.remove(entry)
         return held
@@ -211,7 +213,7 @@ class Keeper:
         try:
             for offset in range(0, length, READ):
                 await writing.append(await self._store.run(reader.read, offset, READ))
-        except BaseException:
+        except Exception:
             await writing.abort()
             raise
         return await writing.finish((), length, sha256)

@@ -112,10 +112,11 @@ class RaftNode:
         try:
             await self._apply_lane.run(self._machine.close)
         except Exception:  # after a failure of the store its closing may fail too: all else is released
+            await self._release()  # not in a finally: a coroutine that is dropped, its process killed, awaits nothing
             if was_serving:
                 raise
             _log.failure("the state machine did not close")
-        finally:
+        else:
             await self._release()
 
     async def _release(self) -> None:

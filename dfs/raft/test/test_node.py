@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -25,6 +29,29 @@ class LifeTests(SynchronousTestCase):
         """The node provides IRaft, and the tests' state machine IStateMachine."""
         verifyObject(IRaft, node_of(Cluster(count=1).members["a"]))
         verifyObject(IStateMachine, ListMachine(Store()))
+
+    def test_killed_in_the_middle(self) -> None:
+        """S27: a node that is killed while it starts or stops leaves nothing behind that goes on or complains."""
+        complaints: list[Any] = []
+        ended: list[bool] = []
+        self.patch(sys, "unraisablehook", complaints.append)
+        cuts = [0.0001 * step for step in range(40)]
+        for seconds in cuts:
+            cluster = Cluster(count=1)
+            cluster.propose(b"one")
+            stopping = outcome(node_of(cluster.members["a"]).stop())
+            cluster.world.run(seconds)
+            cluster.kill("a")
+            cluster.start("a", wait=False)
+            cluster.world.run(seconds)
+            cluster.kill("a")
+            cluster.start("a")
+            self.assertEqual(cluster.propose(b"two"), b"2")
+            del cluster
+            gc.collect()
+            ended.append(bool(stopping))
+        self.assertEqual(set(ended), {False, True}, "some cuts come in the middle of the stop, some after it")
+        self.assertEqual([str(complaint.exc_value) for complaint in complaints], [])
 
     def test_propose(self) -> None:
         """A proposal is answered by the state machine and applied on every member."""

@@ -9,9 +9,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.raft.membership import AddLearner, Change, Configuration, Promote, Remove
+from dfs.raft.node import RaftNode
 from dfs.raft.test.shells import Cluster, Member, node_of, outcome
 
 SEEDS = 12
+PATIENCE = 10.0
+"""Virtual seconds after which everything that was asked must have ended."""
 STEPS = 60
 
 
@@ -78,6 +81,7 @@ class ChangingChaos(Chaos):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.changed: list[Change] = []
+        self.asked: list[tuple[RaftNode, object, list[Any]]] = []
         self.reads: list[tuple[int, str, list[Any]]] = []
 
     def run(self) -> None:
@@ -102,6 +106,7 @@ class ChangingChaos(Chaos):
         for member in members.values():
             if member.serving and member.node is not None and member.node.status().role == "leader":
                 found = outcome(member.node.change(wanted))
+                self.asked.append((member.node, wanted, found))
                 self.cluster.world.run(0.02)
                 if found and isinstance(found[0], Configuration):
                     self.changed.append(wanted)
@@ -109,7 +114,13 @@ class ChangingChaos(Chaos):
     def transfer(self) -> None:
         for member in self.cluster.members.values():
             if member.serving and member.node is not None:
-                outcome(member.node.transfer(self.random.choice([None, self.somebody()])))
+                to = self.random.choice([None, self.somebody()])
+                self.asked.append((member.node, f"transfer to {to}", outcome(member.node.transfer(to))))
+
+    def unanswered(self) -> list[str]:
+        """Changes and transfers that have not ended, at nodes that run on since they were asked."""
+        running = [member.node for member in self.cluster.members.values() if member.serving]
+        return [f"{asked} at {node.config.node}" for node, asked, found in self.asked if node in running and not found]
 
     def read(self) -> None:
         """Each answer has to reflect what was acknowledged before the question."""
@@ -156,8 +167,9 @@ class RandomTests(SynchronousTestCase):
     def test_members_come_and_go(self) -> None:
         """R51 to R58, R47, S27, S32: with members let in, promoted and removed, leadership handed over, crashes, cuts
         and snapshots every few entries, nothing acknowledged is lost or doubled, each read reflects what was
-        acknowledged before it, and after the chaos the last configuration's members agree and take a fresh entry."""
-        changes = answered = 0
+        acknowledged before it, and after the chaos the last configuration's members agree and take a fresh entry.  R62:
+        whoever asked for a change or a transfer is answered, once, unless the node was killed."""
+        changes = answered = ended = 0
         for seed in range(SEEDS):
             chaos = ChangingChaos(seed)
             chaos.run()
@@ -175,6 +187,10 @@ class RandomTests(SynchronousTestCase):
                 if found and isinstance(found[0][0], int):
                     answered += 1
                     self.assertGreaterEqual(found[0][1], known, f"seed {seed}: {name}")
+            chaos.cluster.world.run(PATIENCE)
+            self.assertEqual(chaos.unanswered(), [], f"seed {seed}")
+            self.assertEqual([asked for _, asked, found in chaos.asked if len(found) > 1], [], f"seed {seed}")
+            ended += sum(bool(found) for _, _, found in chaos.asked)
             for name in chaos.cluster.members:
                 node = node_of(chaos.cluster.members[name])
                 self.assertFalse(node.status().removed and name in configuration.members, f"seed {seed}: {name}")
@@ -183,4 +199,5 @@ class RandomTests(SynchronousTestCase):
                     self.assertIn(change.name, configuration.removed, f"seed {seed}")
             changes += len(chaos.changed)
         self.assertGreater(changes, 3 * SEEDS)
+        self.assertGreater(ended, 10 * SEEDS)
         self.assertGreater(answered, 10 * SEEDS)
