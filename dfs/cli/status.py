@@ -7,7 +7,7 @@ nodes last knew.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 
@@ -16,17 +16,19 @@ from dfs.client.concurrency import at_most, cancellable
 from dfs.client.errors import DFSError, Unavailable
 from dfs.protocol.dial import connect
 from dfs.protocol.interfaces import Identity
-from dfs.protocol.messages import GetStatus, Status
+from dfs.protocol.messages import GetRedundancy, GetStatus, Redundancy, Status
 from dfs.protocol.values import Purpose, Role
 from dfs.runtime.interfaces import Runtime
-from dfs.runtime.units import format_size
+from dfs.runtime.units import format_duration, format_size
+
+Answer = TypeVar("Answer")
 
 TIMEOUT = 2.0
 GRACE = 0.5  # seconds that the others have once one has answered
 
 
-async def ask(runtime: Runtime, address: str) -> Status | None:
-    """One node's view, or None if it does not answer in time."""
+async def ask(runtime: Runtime, address: str, request: object, kind: type[Answer]) -> Answer | None:
+    """One node's answer, or None if it gives none in time."""
     identity = Identity(Role.CLIENT, "status", b"", runtime.entropy(16), b"")
     try:
         connection = await cancellable(
@@ -35,8 +37,8 @@ async def ask(runtime: Runtime, address: str) -> Status | None:
     except DFSError:
         return None
     try:
-        answer = await cancellable(connection.call(GetStatus(), TIMEOUT))
-        return answer if isinstance(answer, Status) else None
+        answer = await cancellable(connection.call(request, TIMEOUT))
+        return answer if isinstance(answer, kind) else None
     except DFSError:
         return None
     finally:
@@ -65,7 +67,7 @@ async def _ask_each(runtime: Runtime, addresses: list[str]) -> list[Status]:
     asking: list[Deferred[None]] = []
 
     async def one(address: str) -> None:
-        view = await ask(runtime, address)
+        view = await ask(runtime, address, GetStatus(), Status)
         if view is not None:
             views.append(view)
             if not enough.called:
@@ -132,19 +134,51 @@ def merge(views: list[Status]) -> dict[str, Any]:
     }
 
 
+def with_redundancy(document: dict[str, Any], found: Redundancy) -> dict[str, Any]:
+    """The document with what the leader knows of healing."""
+    debt = {"chunks": found.chunks, "bytes": found.bytes, "single_copy": found.single, "no_copy": found.lost}
+    healing = {
+        "counting": found.counting,
+        "moving": found.moving,
+        "aside": found.aside,
+        "rate": found.rate,
+        "usual_rate": found.usual,
+        "allowed_rate": found.allowed,
+        "limit": found.limit,
+        "seconds_left": None if found.left_ms is None else found.left_ms / 1000,
+        "paused": list(found.paused),
+    }
+    return {**document, "debt": debt, "healing": healing}
+
+
+def owed(document: dict[str, Any]) -> str:
+    """The debt in one line."""
+    debt, healing = document["debt"], document.get("healing")
+    if not debt["chunks"]:
+        return "none known yet, still counting" if healing is not None and healing["counting"] else "none"
+    parts = [
+        f"{debt['chunks']} chunks ({format_size(debt['bytes'])}) short of copies, {debt['single_copy']} with one copy"
+    ]
+    if debt.get("no_copy"):
+        parts.append(f"{debt['no_copy']} WITHOUT ANY")
+    if healing is None:
+        return parts[0]
+    if healing["aside"]:
+        parts.append(f"{healing['aside']} without a place")
+    left = healing["seconds_left"]
+    how_long = "time to go unknown" if left is None else f"about {format_duration(left)} to go"
+    line = f"{', '.join(parts)}; healing {format_size(healing['rate'])}/s, {how_long}"
+    return f"{line}; limited by: {healing['limit']}" if healing["limit"] else line
+
+
 def show(document: dict[str, Any]) -> str:
     """The same for people."""
-    debt = document["debt"]
-    owed = (
-        f"{debt['chunks']} chunks ({format_size(debt['bytes'])}) short of copies, {debt['single_copy']} with one copy"
-        if debt["chunks"]
-        else "none"
-    )
     lines = [
         f"leader  {document['leader'] or 'none (election)'}, term {document['term']}",
         f"files   {document['files']}, {format_size(document['bytes'])}",
-        f"debt    {owed}",
+        f"debt    {owed(document)}",
     ]
+    lines += [f"paused  {sentence}" for sentence in document.get("healing", {}).get("paused", ())]
     lines += [f"ALARM   {alarm}" for alarm in document["alarms"]]
     meta: list[tuple[str, ...]] = [("metadata", "address", "role", "applied")]
     meta += [
@@ -164,6 +198,10 @@ def status(runtime: Runtime, addresses: list[str]) -> Deferred[dict[str, Any]]:
     """The merged document.  Fails with Unavailable."""
 
     async def run() -> dict[str, Any]:
-        return merge(await ask_all(runtime, addresses))
+        views = await ask_all(runtime, addresses)
+        document = merge(views)
+        leading = [member["address"] for member in document["meta"] if member["name"] == document["leader"]]
+        found = await ask(runtime, leading[0], GetRedundancy(), Redundancy) if leading else None
+        return document if found is None else with_redundancy(document, found)
 
     return Deferred.fromCoroutine(run())

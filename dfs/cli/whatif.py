@@ -36,11 +36,14 @@ async def whatif(client: Client, options: argparse.Namespace, settings: Settings
     async for part in client.survey():
         fold.take(part)
     left = [server for server in servers if not loses(server) and server.state is NodeState.ALIVE]
+    rate, rate_is = await _rate(client, options.rate)
     document = {
         "question": what,
         "nodes": sorted(server.name for server in lost),
         **asdict(fold.toll),
-        "seconds": fold.toll.to_copy / options.rate if options.rate else None,
+        "seconds": fold.toll.to_copy / rate if rate else None,
+        "rate": rate,
+        "rate_is": rate_is,
         "free": sum(server.free for server in left),
         "uploads": _uploads(len(left), settings[REPLICATION]),
     }
@@ -49,6 +52,16 @@ async def whatif(client: Client, options: argparse.Namespace, settings: Settings
     else:
         print(show(document, bool(options.drain)))
     return 0
+
+
+async def _rate(client: Client, given: int | None) -> tuple[int, str]:
+    """Bytes/s to reckon with, 0 for none known, and where that is from."""
+    if given:
+        return given, "the rate given"
+    found = await client.operator.redundancy()
+    if found.usual:
+        return found.usual, "the rate that healing had last"
+    return found.allowed, "the rate that the limits allow: none was measured yet"
 
 
 def _check_named(options: argparse.Namespace, known: set[str], lost: list[ChunkServerInfo]) -> None:
@@ -91,7 +104,7 @@ def show(document: dict[str, Any], drain: bool) -> str:
         f"  to be copied    {format_size(document['to_copy'])} for {document['chunks_short']} chunks, {free} free{room}"
     )
     if document["seconds"] is not None:
-        lines.append(f"  time            {format_duration(document['seconds'])} at the rate given")
+        lines.append(f"  time            {format_duration(document['seconds'])} at {document['rate_is']}")
     lines.append(f"  new uploads     {document['uploads']}")
     if document["already_lost"]:
         lines.append(f"  unreadable now  {document['already_lost']} chunks, whatever happens: see dfs fsck")

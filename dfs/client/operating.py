@@ -9,6 +9,7 @@ from dfs.protocol.messages import (
     ChangeNode,
     Event,
     EventPage,
+    GetRedundancy,
     ListEvents,
     ListNodes,
     NodeAnswer,
@@ -18,6 +19,7 @@ from dfs.protocol.messages import (
     Rebalance,
     RebalanceAction,
     Rebalanced,
+    Redundancy,
 )
 
 PAGE = 1000
@@ -43,15 +45,17 @@ class Operator:
         """The leader's reckoning of cluster time, in which events are told."""
         return (await self._context.ask(ListNodes(0, 1), NodePage)).cluster_time_ms
 
-    async def change(
-        self, name: str, change: NodeChange, seconds: float = 0.0, dry_run: bool = False
-    ) -> NodeAnswer:
+    async def change(self, name: str, change: NodeChange, seconds: float = 0.0, dry_run: bool = False) -> NodeAnswer:
         """Drain a chunk server, and so on; ``seconds`` of maintenance."""
         return await self._context.ask(ChangeNode(name, change, int(seconds * 1000), dry_run), NodeAnswer)
 
     async def rebalance(self, action: RebalanceAction, threshold: int = 0, dry_run: bool = False) -> Rebalanced:
         """``threshold`` in per mille, for START."""
         return await self._context.ask(Rebalance(action, threshold, dry_run), Rebalanced)
+
+    async def redundancy(self) -> Redundancy:
+        """What lacks copies, and how healing goes."""
+        return await self._context.ask(GetRedundancy(), Redundancy)
 
     async def events(self, after: int = 0, limit: int = PAGE) -> AsyncIterator[Event]:
         """Events above ``after``, oldest first, at most ``limit``; with ``after`` 0 the newest ones."""

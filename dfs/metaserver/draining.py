@@ -43,6 +43,10 @@ class Drains:
     def __contains__(self, node: int) -> bool:
         return node in self._drains
 
+    def numbers(self) -> tuple[int, ...]:
+        """The nodes that are being drained."""
+        return tuple(self._drains)
+
     def begin(self, node: int) -> None:
         """The node is being drained; a walk is due."""
         self._drains.setdefault(node, _Drain())

@@ -77,6 +77,7 @@ class Judging:
         if state is NodeState.DEAD and former is not NodeState.DEAD:
             term.orders.dropped(number)
             term.trims.trimmer.node_died(number)
+            term.repair.pairs.forget(number)
             term.repair_duty.nudge()
 
     def is_anybody_silent(self) -> bool:

@@ -38,6 +38,8 @@ from dfs.metaserver.seams import Seams
 from dfs.metaserver.tales import Tales
 from dfs.metaserver.timekeeping import Timekeeping
 from dfs.metaserver.trims import Trims
+from dfs.metaserver.worrying import INTERVAL as WORRYING_INTERVAL
+from dfs.metaserver.worrying import Worrying
 from dfs.protocol.errors import DFSError, Unavailable
 from dfs.protocol.messages import Job, JobKind
 from dfs.protocol.values import NodeState
@@ -74,6 +76,7 @@ class LeaderTerm:
         self.inventorying = Inventorying(self)
         self.following = Following(self)
         self.caring = Caring(self)
+        self.worrying = Worrying(self)
         expiring, timekeeping = Expiring(self), Timekeeping(self)
         clock = seams.runtime.reactor
         self.repair_duty = Duty(clock, "repair", 0.2, self.repair.round)
@@ -86,6 +89,7 @@ class LeaderTerm:
             self.collecting_duty,
             self.trims_duty,
             Duty(clock, "looking after nodes", 0.5, self.caring.round),
+            Duty(clock, "telling of trouble", WORRYING_INTERVAL, self.worrying.round),
             Duty(clock, "telling events", 2.0, lambda: self.tales.round(self)),
             Duty(clock, "expiring uploads", 1.0, expiring.round),
             Duty(clock, "keeping cluster time", 1.0, timekeeping.round),
@@ -106,6 +110,7 @@ class LeaderTerm:
         self.active = self.loaded = False
         for duty in self._duties:
             duty.stop()
+        self.worrying.stop()
         if self._loading is not None:
             self._loading.cancel()
 
@@ -169,6 +174,7 @@ class LeaderTerm:
         self.orders.dropped(number)
         self.repair.planner.forget(number)
         self.liveness.forget(number)
+        self.repair.pairs.forget(number)
         self.judging.forget(number)
         self.seams.roster.forget(number)
 

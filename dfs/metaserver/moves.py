@@ -12,6 +12,8 @@ from dfs.metaserver.backlog import Tally
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.scanning import Key
 
+BACK_OFF = (1.0, 60.0)  # the first one, doubled by each failure, and the longest
+MAX_TOLD = 100_000  # chunks set aside that are remembered as told
 ASIDE_SECONDS = 60.0  # what was set aside is looked at again after that without any event
 
 
@@ -38,6 +40,19 @@ class Flight:
 
 
 @frozen
+class Work:
+    """Chunks that wait for streams (``backlog``), are copied (``flights``), wait after failures (``waiting``), and have
+    no place now (``aside``)."""
+
+    backlog: int
+    flights: int
+    waiting: int
+    aside: int
+    aside_bytes: int
+    aside_reason: str
+
+
+@frozen
 class Debt:
     """What the planner knows to be missing.  ``single`` chunks have one live copy, ``lost`` none."""
 
@@ -60,10 +75,23 @@ def debt_of(tallies: Iterable[Tally], aside: int, scanning: bool) -> Debt:
 
 @define
 class Waiting:
-    """Keys that come back at a time; a key counts while the dict has that very time for it."""
+    """Keys that come back at a time, later with each failure; a key counts while the dict has that very time for it."""
 
     times: dict[Key, float] = field(factory=dict)
     heap: list[tuple[float, Key]] = field(factory=list)
+    failures: dict[Key, int] = field(factory=dict)
+
+    def failed(self, key: Key, now: float, most: int) -> None:
+        """Let it wait; ``most`` failures are remembered."""
+        failures = self.failures.get(key, 0)
+        if len(self.failures) >= most:
+            self.failures.clear()  # they begin with the shortest back-off again
+        self.failures[key] = min(failures + 1, 16)
+        self.put(key, now + min(BACK_OFF[0] * 2**failures, BACK_OFF[1]))
+
+    def forgive(self, key: Key) -> None:
+        """It succeeded, or needs nothing; idempotent."""
+        self.failures.pop(key, None)
 
     def put(self, key: Key, when: float) -> None:
         self.times[key] = when
@@ -80,17 +108,34 @@ class Waiting:
 
 @define
 class Aside:
-    """Chunks that cannot be placed, with the reason; ``since`` is when the first of them came."""
+    """Chunks that cannot be placed, with the reason; ``since`` is when the first of them came.  ``told`` are those that
+    came before and were not whole since: whoever is tried again and again is told of once."""
 
     entries: OrderedDict[Key, tuple[str, ChunkCopies, int]] = field(factory=OrderedDict)
     tally: Tally = field(factory=Tally)
     since: float = 0.0
+    told: set[Key] = field(factory=set)
 
-    def put(self, key: Key, chunk: ChunkCopies, live: int, reason: str, now: float) -> None:
+    def put(self, key: Key, chunk: ChunkCopies, live: int, reason: str, now: float) -> bool:
+        """Whether it is to be told of."""
         if not self.entries:
             self.since = now
         self.entries[key] = (reason, chunk, live)
         self.tally.count(chunk, live)
+        if len(self.told) >= MAX_TOLD:
+            self.told.clear()
+        is_new = key not in self.told
+        self.told.add(key)
+        return is_new
+
+    def forgive(self, key: Key) -> None:
+        """It needs no place any more; idempotent."""
+        self.told.discard(key)
+
+    def summary(self) -> tuple[int, int, str]:
+        """How many chunks there are, their bytes, and the reason of the first."""
+        reason = next(iter(self.entries.values()))[0] if self.entries else ""
+        return len(self.entries), self.tally.bytes, reason
 
     def drop(self, key: Key) -> None:
         """Idempotent."""

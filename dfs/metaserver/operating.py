@@ -10,16 +10,19 @@ from collections.abc import Callable
 from dfs.metaserver import commands_moving as moving
 from dfs.metaserver import eventlog
 from dfs.metaserver.answers import Changed
+from dfs.metaserver.evened import evened
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.records import Standing
 from dfs.metaserver.records_moving import Balancing, CareRecord, Wish
+from dfs.metaserver.redundancy import allowed, redundancy
 from dfs.metaserver.roster import ChunkServerEntry
 from dfs.metaserver.seams import Seams
 from dfs.protocol.errors import BadRequest
-from dfs.protocol.limits import MAX_CHUNK_SERVERS, MAX_PAGE
+from dfs.protocol.limits import MAX_CHUNK_SERVERS, MAX_PAGE, MAX_PAUSED
 from dfs.protocol.messages import (
     ChangeNode,
     EventPage,
+    GetRedundancy,
     ListEvents,
     ListNodes,
     NodeAnswer,
@@ -30,6 +33,7 @@ from dfs.protocol.messages import (
     Rebalance,
     RebalanceAction,
     Rebalanced,
+    Redundancy,
 )
 from dfs.protocol.values import NodeNumber, NodeState
 
@@ -111,9 +115,7 @@ class Operating:
             case NodeChange.REMOVE:
                 return moving.RemoveNode(number)
 
-    def _prospect(
-        self, term: LeaderTerm, number: int, entry: ChunkServerEntry, request: ChangeNode
-    ) -> tuple[str, ...]:
+    def _prospect(self, term: LeaderTerm, number: int, entry: ChunkServerEntry, request: ChangeNode) -> tuple[str, ...]:
         name, record = entry.record.name, entry.record
         match request.change:
             case NodeChange.DRAIN:
@@ -152,22 +154,49 @@ class Operating:
             term.check()
         balancing, threshold = wished
         balance = term.caring.weighed(threshold)
+        moved = await evened(self._seams.reader)
         fills = sorted(balance.fills, key=lambda fill: -fill.permille)[:MAX_CHUNK_SERVERS]
         names = {fill.number: self._seams.roster.entry(fill.number) for fill in fills}
         return Rebalanced(
             running=balancing == Balancing.ON,
             paused=balancing == Balancing.PAUSED,
             threshold=threshold,
-            chunks=term.repair.balanced_chunks,
-            bytes=term.repair.balanced_bytes,
+            chunks=moved.chunks,
+            bytes=moved.bytes,
             left_bytes=balance.left_bytes,
-            rate=0,
+            rate=term.repair.balancing.rate(self._seams.seconds()),
             nodes=tuple(
                 NodeFill(entry.record.name, fill.permille, fill.surplus, fill.lack)
                 for fill in fills
                 if (entry := names[fill.number]) is not None
             ),
         )
+
+    # ---- what lacks copies
+
+    async def redundancy(self, request: GetRedundancy) -> Redundancy:
+        """See GetRedundancy."""
+        term = self._leading()
+        planner, now = term.repair.planner, self._seams.seconds()
+        limits = allowed(term.repair.pace, term.repair.views())
+        meter = term.repair.healing
+        return redundancy(planner.debt(), planner.work(), meter.rate(now), meter.usual, limits, self._paused(term))
+
+    def _paused(self, term: LeaderTerm) -> tuple[str, ...]:
+        """What waits for an operator or for time."""
+        found = []
+        if term.caring.care.balancing == Balancing.PAUSED:
+            found.append("rebalancing is paused: dfs rebalance --resume")
+        waits = 0
+        for number in self._seams.roster.numbers():
+            entry, state = self._seams.roster.entry(number), term.state(number)
+            if entry is not None and state is NodeState.MAINTENANCE and len(found) < MAX_PAUSED - 1:
+                seconds = max(0, entry.life.until_ms - term.now_ms()) // 1000
+                found.append(f"nothing is healed because of {entry.record.name}: maintenance for {seconds} s more")
+            waits += state is not NodeState.DEAD and not term.inventorying.may_delete(number)
+        if waits:
+            found.append(f"deletion waits for the inventory of {waits} chunk servers")
+        return tuple(found)
 
     # ---- events
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from attrs import define
 
-YIELD = 4
-"""A node gives clients up to all but a quarter of its rate."""
+YIELD = 2
+"""A node gives clients up to half of its rate."""
 BURST = 1.0
 """Seconds of the rate that an idle bucket saves up."""
 

@@ -36,7 +36,7 @@ from dfs.metaserver.balancing import Balance
 from dfs.metaserver.deciding import Chooser
 from dfs.metaserver.draining import Drains
 from dfs.metaserver.mover import LEAVING, Need, counting, may_have_surplus, need, room_of, staying, surplus
-from dfs.metaserver.moves import ASIDE_SECONDS, Aside, Copy, Debt, Flight, Sweep, Waiting, debt_of
+from dfs.metaserver.moves import ASIDE_SECONDS, Aside, Copy, Debt, Flight, Sweep, Waiting, Work, debt_of
 from dfs.metaserver.pacing import Pace
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.scanning import PAGE, SHORT_SCAN, SWEEP, Key, Reply, Request
@@ -50,7 +50,6 @@ STREAMS_PER_NODE = 2
 AHEAD = 4  # orders for each stream of a node: an order waits for a beat of its source, and the stream had better not
 JOB_SECONDS = 30.0  # a job's deadline, plus a second for each SLOWEST bytes
 SLOWEST = 1 << 20
-BACK_OFF = (1.0, 60.0)  # the first one, doubled by each failure, and the longest
 MAX_CANDIDATES = 1_000  # chunks looked at by one call of plan
 MAX_COMPARED = 20_000  # nodes compared by one call of plan: about 10 ms
 
@@ -62,6 +61,7 @@ class Planner:
     :param first_job: above every job number of former leaderships (the term in the upper half).
     :param pace: how fast replicas may move.
     :ivar on_surplus: told of each chunk of which more replicas are sound than wanted.
+    :ivar on_aside: told once of each chunk for which there is no place, and why.
     :ivar balance: what is to be evened out; None: nothing.
     """
 
@@ -86,7 +86,6 @@ class Planner:
         self._backlog = Backlog(max_backlog)
         self._flights: dict[int, Flight] = {}
         self._flying: dict[Key, int] = {}
-        self._failures: dict[Key, int] = {}
         self._waiting = Waiting()
         self._aside = Aside()
         self._scan_again = False
@@ -95,6 +94,7 @@ class Planner:
         self.drains = Drains()
         self.balance: Balance | None = None
         self.on_surplus: Callable[[Key], None] = lambda key: None
+        self.on_aside: Callable[[ChunkCopies, str], None] = lambda chunk, reason: None
 
     # ---- what happened
 
@@ -175,22 +175,15 @@ class Planner:
         copy = flight.copy
         key = (copy.chunk.file_id, copy.chunk.index)
         if succeeded:
-            self._failures.pop(key, None)
+            self._waiting.forgive(key)
             self._streams.succeeded(copy)
             self._looks[key] = None
             for node in copy.chunk.nodes:
                 self.drains.copied(node, copy.chunk.length)
         else:
             self._streams.failed(copy, now)
-            self._back_off(key, now)
+            self._waiting.failed(key, now, self._max_backlog)
         return copy
-
-    def _back_off(self, key: Key, now: float) -> None:
-        failures = self._failures.get(key, 0)
-        if len(self._failures) >= self._max_backlog:
-            self._failures.clear()  # they begin with the shortest back-off again
-        self._failures[key] = min(failures + 1, 16)
-        self._waiting.put(key, now + min(BACK_OFF[0] * 2**failures, BACK_OFF[1]))
 
     def _land(self, flight: Flight) -> None:
         del self._flights[flight.copy.job]
@@ -247,7 +240,8 @@ class Planner:
             return
         urgency = self._urgency(key, copies)
         if copies is None or urgency == Need.NOTHING:
-            self._failures.pop(key, None)
+            self._waiting.forgive(key)
+            self._aside.forgive(key)
             return
         live = len(counting(copies.nodes, self._nodes))
         if live == 0 and not counting(copies.retired, self._nodes):
@@ -273,7 +267,8 @@ class Planner:
         self._aside.drop(key)
 
     def _set_aside(self, key: Key, copies: ChunkCopies, reason: str, now: float) -> None:
-        self._aside.put(key, copies, len(counting(copies.nodes, self._nodes)), reason, now)
+        if self._aside.put(key, copies, len(counting(copies.nodes, self._nodes)), reason, now):
+            self.on_aside(copies, reason)
         if len(self._aside.entries) > self._max_backlog:
             self._forget(next(iter(self._aside.entries)))
             self._scan_again = True
@@ -341,7 +336,7 @@ class Planner:
     ) -> Copy | None:
         """A copy of the chunk, None where it must wait; set aside where no node could take it even if idle."""
         chooser = Chooser(chunk, urgency, board, self.balance)
-        restored = chooser.restorable(idle) if not self._failures.get(key) else None
+        restored = chooser.restorable(idle) if not self._waiting.failures.get(key) else None
         if restored is not None:
             return self._fly(key, Copy(self._next_job, restored, restored, chunk, urgency), now)
         ideal = chooser.ideal()
@@ -392,9 +387,13 @@ class Planner:
         tallies = (self._backlog.tally, flying, self._aside.tally)
         return debt_of(tallies, len(self._aside.entries), bool(self._scans or self._looks))
 
+    def work(self) -> Work:
+        """What is at hand."""
+        return Work(len(self._backlog), len(self._flights), len(self._waiting.times), *self._aside.summary())
+
     def whereabouts(self, key: Key, now: float) -> Whereabouts:
         """What is done about a chunk."""
         flight = self._flights.get(self._flying.get(key, 0))
         if flight is not None or key in self._waiting.times or key in self._aside.entries:
-            return of_entry(key, now, flight, self._waiting, self._failures.get(key, 0), self._aside)
+            return of_entry(key, now, flight, self._waiting, self._aside)
         return of_queue(key in self._backlog, key in self._looks, bool(self._scans))

@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import DeferredLock
 
 from dfs.kv.interfaces import IKeyValueStore
-from dfs.metaserver import queries
+from dfs.metaserver import evened, queries
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import AddReplicas, Lost, RemoveReplicas
+from dfs.metaserver.metering import Meter
 from dfs.metaserver.mover import Need
 from dfs.metaserver.moves import Copy
 from dfs.metaserver.pacing import Pace
+from dfs.metaserver.pairs import Pairs
 from dfs.metaserver.placement import NodeView
 from dfs.metaserver.planner import AHEAD, JOB_SECONDS, SLOWEST, Planner
+from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.records import ReplicaRecord, replica_codec
 from dfs.metaserver.scanning import answer
 from dfs.metaserver.tables import replica_key
-from dfs.protocol.errors import ReplicaCorrupt, ReplicaNotFound
+from dfs.protocol.errors import DeadlinePassed, Disconnected, ReplicaCorrupt, ReplicaNotFound, Unavailable
 from dfs.protocol.messages import ChunkCommit, DurableReplica, EventKind, Heartbeat, Job, JobKind, JobResult
 from dfs.protocol.trust import Spread
 from dfs.protocol.values import FileId, Generation, GrantKind, NodeState
@@ -37,14 +40,15 @@ MAX_VERIFIES = 10_000  # that are asked for and not yet reported
 REASONS: Mapping[int, str] = {
     Need.LEAVING: "drained",
     Need.RACK: "too close to others",
-    Need.BALANCE: "balance",
+    Need.BALANCE: evened.REASON,
 }
 _DAMAGED = (ReplicaCorrupt.code, ReplicaNotFound.code)
+_UNREACHABLE = (Disconnected.code, DeadlinePassed.code, Unavailable.code)
 
 
 class Repair:
     """:param term: the leadership that it is a duty of.
-    :ivar balanced_chunks, balanced_bytes: what was copied to even the nodes out, in this leadership.
+    :ivar healing, balancing: how fast copies go that are needed, and those that even the nodes out.
     """
 
     def __init__(self, term: LeaderTerm) -> None:
@@ -55,7 +59,9 @@ class Repair:
         streams = config.repair_streams * AHEAD
         self.pace = Pace(config.node_move_rate, config.move_rate)
         self.planner = Planner(random.random, term.first_job(JobKind.COPY), streams, pace=self.pace)
-        self.balanced_chunks = self.balanced_bytes = 0
+        self.healing, self.balancing = Meter(), Meter()
+        self.pairs = Pairs()
+        self.planner.on_aside = self._tell_aside
         self._next_verify = term.first_job(JobKind.VERIFY)
         self._turning = DeferredLock()
         self._verifies: dict[tuple[int, int, int, int], float] = {}
@@ -127,16 +133,23 @@ class Repair:
         if result.code in _DAMAGED and self._term.active and result.kind is JobKind.COPY:
             self.verify(beat.node, result.file_id, result.index, result.generation)
         if self._term.active:
-            copy = self.planner.result(result.job, result.code == 0, self._seams.seconds())
+            now = self._seams.seconds()
+            copy = self.planner.result(result.job, result.code == 0, now)
             if copy is not None and result.code == 0:
+                self.pairs.succeeded(copy.source, copy.target)
                 self._tell(copy)
+            elif copy is not None and result.code in _UNREACHABLE:
+                self.pairs.failed(copy.source, copy.target, now)
 
     def _tell(self, copy: Copy) -> None:
         kind = EventKind.RESTORED if copy.is_restore else EventKind.COPIED
-        if copy.urgency == Need.BALANCE:
-            self.balanced_chunks += 1
-            self.balanced_bytes += copy.chunk.length
+        if not copy.is_restore:
+            meter = self.balancing if copy.urgency == Need.BALANCE else self.healing
+            meter.add(copy.chunk.length, self._seams.seconds())
         self._term.tales.add(kind, copy.target, copy.chunk.length, REASONS.get(copy.urgency, "lacked copies"))
+
+    def _tell_aside(self, chunk: ChunkCopies, reason: str) -> None:
+        self._term.tales.add(EventKind.SET_ASIDE, 0, chunk.length, reason)
 
     async def _record(self, results: Sequence[JobResult]) -> None:
         """One entry for what one beat tells; also of files that ended: then their node is noted, to delete there too

@@ -95,6 +95,7 @@ class MetaService:
             m.ListNodes: lambda _, request: operating.list_nodes(request),
             m.ChangeNode: lambda _, request: operating.change_node(request),
             m.Rebalance: lambda _, request: operating.rebalance(request),
+            m.GetRedundancy: lambda _, request: operating.redundancy(request),
             m.ListEvents: lambda _, request: operating.list_events(request),
             m.Register: self._register,
             m.Heartbeat: self._heartbeat,

@@ -20,16 +20,14 @@ class Whereabouts:
     seconds: float = 0.0
 
 
-def of_entry(
-    key: Key, now: float, flight: Flight | None, waiting: Waiting, failures: int, aside: Aside
-) -> Whereabouts:
+def of_entry(key: Key, now: float, flight: Flight | None, waiting: Waiting, aside: Aside) -> Whereabouts:
     """A chunk that is being copied, waits for a time, or was set aside."""
     if flight is not None:
         copy = flight.copy
         flying = ("a copy from ", copy.source, " to ", copy.target, " is on its way")
         return Whereabouts(Healing.COPYING, flying, flight.deadline - now)
     if key in waiting.times:
-        failed = (f"{failures} tries failed one after the other",)
+        failed = (f"{waiting.failures.get(key, 0)} tries failed one after the other",)
         return Whereabouts(Healing.BACKING_OFF, failed, waiting.times[key] - now)
     return Whereabouts(Healing.ASIDE, (aside.entries[key][0],), aside.since + ASIDE_SECONDS - now)
 

@@ -24,6 +24,7 @@ MAX_RANGES = 1024  # digests of ranges in a comparison of inventories
 MAX_CHUNK_SERVERS = 4096
 MAX_META_MEMBERS = 64
 MAX_ALARMS = 256
+MAX_PAUSED = 64  # sentences on what is paused
 MAX_VERDICTS = 256  # nodes that an explanation tells of
 MAX_CHECKPOINTS = 64
 

@@ -98,6 +98,7 @@ from dfs.protocol.messages_moving import (
     Event,
     EventKind,
     EventPage,
+    GetRedundancy,
     ListEvents,
     ListNodes,
     NodeAnswer,
@@ -108,6 +109,7 @@ from dfs.protocol.messages_moving import (
     Rebalance,
     RebalanceAction,
     Rebalanced,
+    Redundancy,
 )
 from dfs.protocol.messages_reading import (
     ChunkPageAt,
@@ -250,4 +252,6 @@ __all__ = [
     "UploadGranted",
     "Verified",
     "VerifyChunk",
+    "GetRedundancy",
+    "Redundancy",
 ]

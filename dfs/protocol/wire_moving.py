@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dfs.protocol import messages as m
 from dfs.protocol.layout import U16, U32, U64, Choice, Flag, Items, Maybe, Record, Text
-from dfs.protocol.limits import MAX_CHUNK_SERVERS, MAX_NODES, MAX_PAGE, MAX_SENTENCE
+from dfs.protocol.limits import MAX_CHUNK_SERVERS, MAX_NODES, MAX_PAGE, MAX_PAUSED, MAX_SENTENCE
 from dfs.protocol.values import NodeState
 from dfs.protocol.wire_metadata import ADDRESS, NODE_NAME
 
@@ -58,3 +58,20 @@ EVENT = Record(
 )
 LIST_EVENTS = Record(m.ListEvents, after=U64, limit=U16)
 EVENT_PAGE = Record(m.EventPage, events=Items(EVENT, MAX_PAGE), oldest=U64)
+GET_REDUNDANCY = Record(m.GetRedundancy)
+REDUNDANCY = Record(
+    m.Redundancy,
+    chunks=U64,
+    bytes=U64,
+    single=U64,
+    lost=U64,
+    aside=U64,
+    counting=Flag(),
+    moving=U32,
+    rate=U64,
+    usual=U64,
+    allowed=U64,
+    limit=Text(MAX_SENTENCE),
+    left_ms=Maybe(U64),
+    paused=Items(Text(MAX_SENTENCE), MAX_PAUSED),
+)

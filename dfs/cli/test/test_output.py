@@ -210,6 +210,21 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(document["debt"], {"chunks": 7, "bytes": 8, "single_copy": 9})
         self.assertIn("ALARM   look", status.show(document))
 
+    def test_debt(self) -> None:
+        """The debt is one line: how much, how urgent, how fast, how long, what limits it; no time is made up."""
+        document = status.merge([view("meta-1", "leader", 4, "meta-1", 11)])
+        self.assertEqual(status.owed(document), "7 chunks (8 B) short of copies, 9 with one copy")
+        found = m.Redundancy(2, 8 << 20, 1, 0, 0, False, 2, 4 << 20, 0, 0, "DFS_MOVE_RATE", 2000, ("rebalancing",))
+        shown = status.show(status.with_redundancy(document, found))
+        line = "healing 4.0 MiB/s, about 2.0 s to go; limited by: DFS_MOVE_RATE"
+        self.assertIn(f"2 chunks (8.0 MiB) short of copies, 1 with one copy; {line}", shown)
+        self.assertIn("paused  rebalancing", shown)
+        found = m.Redundancy(2, 8 << 20, 1, 1, 2, False, 0, 0, 0, 0, "no room", None, ())
+        line = status.owed(status.with_redundancy(document, found))
+        self.assertIn("1 WITHOUT ANY, 2 without a place; healing 0 B/s, time to go unknown", line)
+        found = m.Redundancy(0, 0, 0, 0, 0, True, 0, 0, 0, 0, "", None, ())
+        self.assertIn("still counting", status.owed(status.with_redundancy(document, found)))
+
     def test_order(self) -> None:
         """Nodes are listed as one counts."""
         names = ["chunk-10", "chunk-2", "a", "chunk-1"]
