@@ -182,7 +182,7 @@ class GetRedundancy:
 @frozen
 class Redundancy:
     """``chunks`` lack ``bytes`` of copies: ``single`` of them have one live copy, ``lost`` none, ``aside`` no place for
-    another.  ``counting``: scans still run, there may be more.  ``moving`` copies are on their way.  ``rate`` is bytes/s
+    another.  ``counting``: scans still run, there may be more.  ``moving`` copies are on their way.  ``rate`` is B/s
     now, ``usual`` what it was when last at work (0: not in this leadership), ``allowed`` what limits leave all nodes
     together (0: no limit).  ``limit`` says what holds healing up, "" where nothing is short; ``left_ms`` how long it
     takes, None where nobody can tell; ``paused`` what waits for an operator or for time."""
