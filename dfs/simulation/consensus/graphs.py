@@ -2,6 +2,7 @@
 
 Wherever some member can talk in both directions with a majority and the logs were equal at the cut, a stable leader
 must be there within TIME_OUTS election time-outs, from then on no term may grow, and a proposal must commit.
+Whoever led before and can go on leads on: nobody who does not hear it may unseat it (R08).
 Pre-vote, check-quorum and sticky votes together give that; with any one of them off some graph of three nodes
 has members that unseat leaders for ever, or a deposed leader that is listened to for ever.
 
@@ -79,7 +80,12 @@ def examine(cut: Cut) -> Verdict:
                 raise Violated(f"{NAMES[cut.led]} campaigned alone and does not lead")
         _cut(group, cut)
         capable = {NAMES[node] for node in able(cut.nodes, cut.mask)}
-        return Verdict(cut, _settle(group, capable))
+        led = {(name, group.members[name].up.term) for name in _leaders(group) if name in capable}
+        settled = _settle(group, capable)
+        unseated = led - {(name, group.members[name].up.term) for name in _leaders(group)}
+        if unseated:
+            raise Violated(f"{sorted(unseated)} could have gone on to lead")
+        return Verdict(cut, settled)
     except (Violated, CoreHalted) as error:
         return Verdict(cut, 0, str(error))
 
