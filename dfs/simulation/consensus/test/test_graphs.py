@@ -44,9 +44,9 @@ class GraphTests(SynchronousTestCase):
 
     def test_every_graph_of_three(self) -> None:
         """R09: over each of the 64 graphs of three nodes, founded or led by any of them at the cut, somebody with a
-        two-way majority leads within five election time-outs, no term grows any more and proposals commit, and whoever led
-        before and can go on leads on (R08); with unequal
-        logs the group is safe, and live within five time-outs of the heal."""
+        two-way majority leads within five election time-outs, no term grows any more, proposals commit, and whoever
+        led before and can go on leads on (R08); with unequal logs the group is safe, and live within five time-outs of
+        the heal."""
         verdicts = self._examine(3)
         self.assertEqual(summary(verdicts)["graphs"], 64)
         self.assertEqual(len(verdicts), 37 * 4 + 64)
