@@ -27,10 +27,10 @@ class Stopwatch:
     def __init__(self) -> None:
         self.cpu = self.wall = self.longest = 0.0
 
-    def time(self, work: Callable[[], Any]) -> Any:
+    def time(self, work: Callable[..., Any], *arguments: Any) -> Any:
         cpu, wall = time.process_time(), time.perf_counter()
         try:
-            return work()
+            return work(*arguments)
         finally:
             took = time.perf_counter() - wall
             self.cpu += time.process_time() - cpu
@@ -51,20 +51,20 @@ def _batches(numbers: list[int]) -> Iterator[list[int]]:
 
 
 def writes(author: Author, files: int, count: int, chance: random.Random) -> dict[str, Any]:
-    """Create, commit of the chunk, commit of the file, and delete, of ``count`` new files with names among the others."""
+    """Create, commit of the chunk, commit of the file, and delete, of new files with names among the others."""
     watches = {name: Stopwatch() for name in ("create", "commit_chunk", "commit_file", "delete")}
     for numbers in _batches([chance.randrange(files) for _ in range(count)]):
         names = [f"{name_of(number)}.{chance.getrandbits(40):x}" for number in numbers]
         created = [author.create(name) for name in names]
-        watches["create"].time(lambda created=created: author.apply([command for command, _, _ in created]))
+        watches["create"].time(author.apply, [command for command, _, _ in created])
         written: list[commands.Command] = [
             commands.CommitChunks((author.written(file_id, generation),)) for _, file_id, generation in created
         ]
-        watches["commit_chunk"].time(lambda written=written: author.apply(written))
+        watches["commit_chunk"].time(author.apply, written)
         finished = [author.commit(file_id) for _, file_id, _ in created]
-        watches["commit_file"].time(lambda finished=finished: author.apply(finished))
+        watches["commit_file"].time(author.apply, finished)
         deleted: list[commands.Command] = [commands.DeleteFile(author.operation(), name, None) for name in names]
-        watches["delete"].time(lambda deleted=deleted: author.apply(deleted))
+        watches["delete"].time(author.apply, deleted)
     return {name: watch.each(count) for name, watch in watches.items()}
 
 
@@ -73,11 +73,11 @@ def reads(machine: MetadataMachine, files: int, count: int, chance: random.Rando
     stat, page = Stopwatch(), Stopwatch()
     for _ in range(count):
         name = name_of(chance.randrange(files))
-        stat.time(lambda name=name: queries.get_file(machine.store, name, None))
+        stat.time(queries.get_file, machine.store, name, None)
     pages = max(count // 50, 1)
     for _ in range(pages):
         name = name_of(chance.randrange(files))
-        page.time(lambda name=name: queries.list_files(machine.store, "archive/", name.encode(), 100))
+        page.time(queries.list_files, machine.store, "archive/", name.encode(), 100)
     return {"stat": stat.each(count), "list_100": page.each(pages)}
 
 
@@ -86,7 +86,7 @@ def snapshot(machine: MetadataMachine) -> dict[str, Any]:
     before, watch, length, pieces = resident_bytes_here(), Stopwatch(), 0, 0
     source = Stopwatch()
     opened = source.time(machine.open_snapshot)
-    while piece := watch.time(lambda: opened.read(PIECE)):
+    while piece := watch.time(opened.read, PIECE):
         length, pieces = length + len(piece), pieces + 1
     opened.close()
     return {
