@@ -64,11 +64,6 @@ class Layout:
         """Where the scrub stands."""
         return f"{self.root}/scrub"
 
-    @property
-    def sync_failed(self) -> str:
-        """The mark of a failed sync, but for the boot id behind it."""
-        return f"{self.root}/sync-failed."
-
     def folder(self, ref: ChunkRef) -> str:
         """The folder that a replica lives in."""
         name = chunk_id(self.cluster, ref.file_id, ref.index).hex()

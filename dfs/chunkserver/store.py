@@ -9,7 +9,7 @@ Invariants:
   first try ends with one file and one answer (S08).
 - After a failed sync nothing more is written, and the sync is never tried again:
   the store keeps serving reads and says so (S31), and leaves a mark that makes the next
-  start refuse until the machine was started anew (see suspicion).
+  start refuse until the machine was started anew (see dfs.disk.suspicion).
 - A call on a thread is never cancelled, so a file is never used by two threads.
 """
 
@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from dfs.chunkserver import numbers as number_files
-from dfs.chunkserver import quarantine, reading, startup, suspicion
+from dfs.chunkserver import quarantine, reading, startup
 from dfs.chunkserver.damage import Doubts
 from dfs.chunkserver.errors import RefusedStart, Unreadable, dfs_error
 from dfs.chunkserver.footer import Footer
@@ -40,6 +40,7 @@ from dfs.chunkserver.reservation import Numbers
 from dfs.chunkserver.segments import SmallPut
 from dfs.chunkserver.smallputs import SmallWriting
 from dfs.chunkserver.writing import ChunkWriter, WriteRules, remove
+from dfs.disk import suspicion
 from dfs.disk.errors import DiskError, NotFound, SyncFailed
 from dfs.disk.interfaces import IDisk, Space
 from dfs.protocol.errors import DFSError, DiskFailed, Forbidden, ReplicaCorrupt, ReplicaNotFound, StaleGeneration
@@ -93,7 +94,8 @@ class ChunkStore:
     async def open(self) -> OpenReport:
         """Validate every file, make every name durable, and take the numbers up.  Raises DFSError when the disk
         fails, RefusedStart where nobody but an operator can tell what is true."""
-        await self.run(suspicion.check, self.disk, self.layout)
+        if doubt := await self.run(suspicion.doubt, self.disk, self.layout.root):
+            raise RefusedStart(doubt)
         await self._sync_folders(self.layout.root, self.layout.quarantine)
         cleaned = set_aside = unreadable = highest = 0
         slices = startup.slices(self.disk, self.layout, self._runtime.entropy, self._rules.durable)
@@ -180,7 +182,7 @@ class ChunkStore:
         try:
             return function(*arguments)
         except SyncFailed:
-            suspicion.leave(self.disk, self.layout)
+            suspicion.leave(self.disk, self.layout.root)
             raise
 
     def _fail(self, sentence: str) -> None:

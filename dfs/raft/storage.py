@@ -6,7 +6,7 @@ system when it is full, so that the state machine can be synced and the log
 compacted, which frees more (R32).
 
 A folder whose disk failed a sync has the mark ``sync-failed.BOOT`` and is refused until a reboot
-(:mod:`dfs.raft.suspicion`).
+(:mod:`dfs.disk.suspicion`).
 
 A new folder is founded in an order that a crash cannot confuse: first
 ``identity.new``, then everything else with entry 1 (none for a member that joins), last the rename to
@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 from attrs import frozen
 from zope.interface import Attribute, Interface, implementer
 
+from dfs.disk import suspicion
 from dfs.disk.errors import DiskError, DiskFull, Locked, NotFound, SyncFailed
 from dfs.disk.interfaces import IDisk, IDiskLock
-from dfs.raft import suspicion
 from dfs.raft.codec import encode_entry
 from dfs.raft.core.types import HardState, LogView, SnapshotMark
 from dfs.raft.errors import StorageCorrupt, StorageFailed
@@ -252,7 +252,8 @@ def open_storage(
         disk.make_folders(folder)
         lock = disk.lock(f"{folder}/{LOCK_NAME}")
         try:
-            suspicion.check(disk, folder)
+            if doubt := suspicion.doubt(disk, folder):
+                raise StorageFailed(doubt)
             _found_if_new(disk, folder, founder, segment_length)
             storage = _open(disk, folder, lock, segment_length, reserve_length)
         except SyncFailed:
