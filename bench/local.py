@@ -65,6 +65,14 @@ class LocalCluster:
         """CPU time that all its processes have used so far."""
         return sum(process_cpu(node["pid"]) for node in self.nodes() if node["pid"])
 
+    def cpu_by_kind(self) -> dict[str, float]:
+        """The same for metadata nodes and for chunk servers."""
+        found = {"meta": 0.0, "chunk": 0.0}
+        for node in self.nodes():
+            if node["pid"]:
+                found[node["kind"]] += process_cpu(node["pid"])
+        return found
+
     def resident(self) -> dict[str, int]:
         """Bytes resident of each node."""
         return {node["name"]: resident_bytes(node["pid"]) for node in self.nodes() if node["pid"]}

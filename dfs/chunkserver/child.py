@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from dfs.protocol.errors import Cancelled, DeadlinePassed, DFSError, Disconnected, ReplicaCorrupt
+from dfs.protocol.errors import Cancelled, DeadlinePassed, DFSError, Disconnected
 from dfs.protocol.interfaces import Block, IConnection, IPut
-from dfs.protocol.messages import ChunkWritten, PutChunk
+from dfs.protocol.messages import PutChunk, PutChunks
 from dfs.protocol.values import Target
+
+Answer = TypeVar("Answer")
 
 PENDING_HIGH = 1 << 20
 """Bytes kept for a child whose connection is not open yet; above it the child counts as paused."""
@@ -33,11 +35,12 @@ class Pool(Protocol):
 
 
 @implementer(IPushProducer)
-class Child:
+class Child(Generic[Answer]):
     """Forwards one stream.
 
     :param targets: the child, and those below it.
     :param request: what is asked of it.
+    :param checked: its answer, if it is about what was sent; else it raises a DFSError.
     :ivar paused: it cannot take more now; who feeds it has to pause.
     :ivar since: the clock's seconds at its last progress: it drained, or, after the end, nothing yet.
     :param changed: called whenever ``paused`` changes.
@@ -48,15 +51,16 @@ class Child:
         clock: IReactorTime,
         pool: Pool,
         targets: tuple[Target, ...],
-        request: PutChunk,
+        request: PutChunk | PutChunks,
         changed: Callable[[], None],
+        checked: Callable[[object], Answer],
     ) -> None:
         self.targets = targets
         self.paused = False
         self.since = clock.seconds()
         self.ended = False
         self._clock, self._pool, self._changed = clock, pool, changed
-        self._request = request
+        self._request, self._checked = request, checked
         self._put: IPut | None = None
         self._pending: list[Block] = []
         self._pending_bytes = 0
@@ -64,7 +68,7 @@ class Child:
         self._given_up: DFSError | None = None
         self._cut = False  # the connection is of no use any more
 
-    async def run(self) -> ChunkWritten:
+    async def run(self) -> Answer:
         """Connect, forward, wait for the answer.  Raises DFSError; the connection is given back either way."""
         connection = await self._pool.acquire(self.targets[0].address, expect=self.targets[0].name)
         try:
@@ -73,11 +77,7 @@ class Child:
             self._put = put = connection.open_put(self._request, PUT_TIMEOUT)
             put.register_producer(self)
             self._flush(put)
-            written = await put.answer
-            if not isinstance(written, ChunkWritten):
-                raise Disconnected(f"{self.targets[0].name} answered a put with {type(written).__name__}")
-            if self._end is None or (written.length, written.sha256) != self._end:
-                raise ReplicaCorrupt(f"{self.targets[0].name} wrote something else", nodes=(self.targets[0].name,))
+            written = self._checked(await put.answer)
         except Exception as error:
             self._cut = self._cut or isinstance(error, Disconnected | DeadlinePassed)
             self._let_go(connection)

@@ -7,7 +7,7 @@ ended.  So one log entry carries many chunks and a lone chunk waits for nobody.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -45,11 +45,24 @@ class CommitBatcher:
         done: Deferred[CommitOutcome] = Deferred()
         self._commits.append((commit, done))
         self._kick()
-        outcome = await done
-        if outcome == CommitOutcome.STALE:
-            raise StaleGeneration("the chunk was placed anew: this write came too late")
-        if outcome == CommitOutcome.GONE:
-            raise UploadGone("the upload was deleted, aborted or has expired")
+        error = _refusal(await done)
+        if error is not None:
+            raise error
+
+    async def commit_all(self, commits: Sequence[ChunkCommit]) -> list[DFSError | None]:
+        """The same for many, which leave together: an error for each that is not committed."""
+        if len(self._commits) + len(commits) > WAITING:
+            return [Busy("too many chunks wait for metadata") for _ in commits]
+        waiting: list[Deferred[CommitOutcome]] = [Deferred() for _ in commits]
+        self._commits.extend(zip(commits, waiting, strict=True))
+        self._kick()
+        errors: list[DFSError | None] = []
+        for done in waiting:
+            try:
+                errors.append(_refusal(await done))
+            except DFSError as error:
+                errors.append(error)
+        return errors
 
     def add(self, replicas: ChunkCommit) -> None:
         """Tell of replicas that became durable later; where that fails the next inventory tells it."""
@@ -91,6 +104,15 @@ class CommitBatcher:
             await self._call(AddReplicas(tuple(batch)))
         except Exception as error:  # noqa: BLE001 - as above
             _log.info("{count} late replicas are left to the inventory: {error}", count=len(batch), error=_told(error))
+
+
+def _refusal(outcome: CommitOutcome) -> DFSError | None:
+    """Why a chunk must not be acknowledged."""
+    if outcome == CommitOutcome.STALE:
+        return StaleGeneration("the chunk was placed anew: this write came too late")
+    if outcome == CommitOutcome.GONE:
+        return UploadGone("the upload was deleted, aborted or has expired")
+    return None
 
 
 def _told(error: Exception) -> DFSError:

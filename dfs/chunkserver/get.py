@@ -13,13 +13,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from dfs.chunkserver.handles import Reading
-from dfs.chunkserver.reading import covering
+from dfs.chunkserver.putmany import refusal_of
+from dfs.chunkserver.reading import Digest, covering
 from dfs.chunkserver.sending import Sender
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.traffic import ClientTraffic
+from dfs.protocol.blocks import cut_blocks
 from dfs.protocol.errors import BadRequest, Busy, DFSError, InternalError
-from dfs.protocol.interfaces import IOutgoingStream
-from dfs.protocol.messages import ChunkHead, GetChunk
+from dfs.protocol.interfaces import Block, IOutgoingStream
+from dfs.protocol.limits import MAX_BATCH
+from dfs.protocol.messages import ChunkHead, ChunksHead, FoundChunk, GetChunk, GetChunks
 from dfs.protocol.values import ChunkRef
 
 _log = Logger()
@@ -31,6 +34,18 @@ MOST_A_HOST = 128
 """Of these for one address: no stranger has all places (S43)."""
 
 
+class Content:
+    """Bytes that were read and checked already, for a Sender."""
+
+    def __init__(self, content: bytes) -> None:
+        self.length = len(content)
+        self._content = memoryview(content)
+
+    async def read(self, offset: int, length: int, digest: Digest | None = None) -> list[Block]:
+        """Blocks of them."""
+        return cut_blocks(self._content[offset : offset + length], offset)
+
+
 class Gets:
     """The reads in progress."""
 
@@ -39,7 +54,7 @@ class Gets:
         self.traffic = ClientTraffic()
         self._opening = 0
         self._hosts: Counter[str] = Counter()  # places of each address
-        self._running: dict[Reading, Deferred[None] | None] = {}
+        self._running: dict[Reading | Content, Deferred[None] | None] = {}
 
     def __len__(self) -> int:
         return self._opening + len(self._running)
@@ -47,10 +62,7 @@ class Gets:
     async def open(self, request: GetChunk, stream: IOutgoingStream, host: str) -> ChunkHead:
         """The head; the blocks follow from the next turn of the reactor on.  ``host`` is the reader's address.
         Raises ReplicaNotFound, ReplicaCorrupt, BadRequest, Busy, DiskFailed."""
-        if len(self) >= MOST_GETS:
-            raise Busy(f"{MOST_GETS} reads are in progress")
-        if self._hosts[host] >= MOST_A_HOST:
-            raise Busy(f"{MOST_A_HOST} reads are in progress for {host}")
+        self._check_room(host)
         ref = ChunkRef(request.file_id, request.index, request.generation)
         self._opening += 1  # until it is among the running
         self._hosts[host] += 1
@@ -68,6 +80,51 @@ class Gets:
             raise BadRequest(f"bytes up to {request.offset + request.length} of {footer.length} were asked for")
         self._clock.callLater(0, self._start, request, ref, reading, stream, host)
         return ChunkHead(footer.length, footer.sha256)
+
+    async def open_many(self, request: GetChunks, stream: IOutgoingStream, host: str) -> ChunksHead:
+        """The head of many small chunks; their bytes follow from the next turn of the reactor on.  It counts as one
+        read.  Raises Busy, DiskFailed."""
+        self._check_room(host)
+        self._opening += 1  # until it is among the running
+        self._hosts[host] += 1
+        try:
+            refs = [ChunkRef(each.file_id, each.index, each.generation) for each in request.chunks]
+            found = await self._store.get_small(refs, MAX_BATCH)
+        except BaseException:
+            self._leave(host)
+            raise
+        finally:
+            self._opening -= 1
+        content = Content(b"".join(each for each in found if not isinstance(each, DFSError)))
+        self._clock.callLater(0, self._start_many, content, stream, host)
+        return ChunksHead(
+            tuple(
+                FoundChunk(0, refusal_of(each)) if isinstance(each, DFSError) else FoundChunk(len(each), None)
+                for each in found
+            )
+        )
+
+    def _start_many(self, content: Content, stream: IOutgoingStream, host: str) -> None:
+        self._running[content] = None
+        task = Deferred.fromCoroutine(self._run_many(content, stream)).addBoth(lambda _: self._leave(host))
+        if content in self._running:
+            self._running[content] = task
+
+    async def _run_many(self, content: Content, stream: IOutgoingStream) -> None:
+        try:
+            await Sender(self._clock, content, stream, 0, content.length).run()
+            self.traffic.count(content.length)
+            stream.end(content.length, b"")
+        except DFSError as error:
+            stream.abort(error)
+        finally:
+            del self._running[content]
+
+    def _check_room(self, host: str) -> None:
+        if len(self) >= MOST_GETS:
+            raise Busy(f"{MOST_GETS} reads are in progress")
+        if self._hosts[host] >= MOST_A_HOST:
+            raise Busy(f"{MOST_A_HOST} reads are in progress for {host}")
 
     def _leave(self, host: str) -> None:
         self._hosts[host] -= 1

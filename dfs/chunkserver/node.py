@@ -157,7 +157,9 @@ class ChunkServer(Service):
         self._leader = LeaderCaller(runtime, identity, config.meta)
         self._pool = BulkPool(runtime, identity, CONNECTIONS, self.cluster_time_ms)
         batcher = CommitBatcher(self._ask_leader)
-        around = Surroundings(runtime, config.node, store, self._pool, batcher.commit, batcher.add)
+        around = Surroundings(
+            runtime, config.node, store, self._pool, batcher.commit, batcher.add, batcher.commit_all
+        )  # fmt: skip
         keys = KeyRing(config.key, self.cluster)
         gets = Gets(runtime.reactor, store)
         service = self.service = ChunkService(around, keys, self.clock, gets)

@@ -25,7 +25,7 @@ them at once (every hiccup would cost a repair).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, DeferredList
@@ -36,7 +36,16 @@ from zope.interface import implementer
 from dfs.chunkserver.child import Child, Pool
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.tree import Tally, child_quorum, subtrees
-from dfs.protocol.errors import Cancelled, DeadlinePassed, DFSError, DiskFailed, InternalError, QuorumFailed
+from dfs.protocol.errors import (
+    Cancelled,
+    DeadlinePassed,
+    DFSError,
+    Disconnected,
+    DiskFailed,
+    InternalError,
+    QuorumFailed,
+    ReplicaCorrupt,
+)
 from dfs.protocol.interfaces import Block, IBlockSink, IIncomingStream
 from dfs.protocol.messages import ChunkCommit, ChunkWritten, DurableReplica, HeldReplica, PutChunk, PutLabelled
 from dfs.protocol.values import ChunkRef, Description, GrantKind, Target
@@ -65,7 +74,8 @@ TICK = 1.0
 @frozen
 class Surroundings:
     """What puts work with.  ``commit`` records a chunk with metadata and raises where it must not be
-    answered; ``add`` tells of replicas that became durable later."""
+    answered; ``add`` tells of replicas that became durable later; ``commit_all`` commits many, with an error for each
+    that must not be answered."""
 
     runtime: Runtime
     node: str
@@ -73,6 +83,7 @@ class Surroundings:
     pool: Pool
     commit: Callable[[ChunkCommit], Awaitable[None]]
     add: Callable[[ChunkCommit], None]
+    commit_all: Callable[[Sequence[ChunkCommit]], Awaitable[Sequence[DFSError | None]]]
 
 
 def described(request: PutChunk) -> Description | None:
@@ -120,9 +131,18 @@ class Put:
         self._tasks = DeferredList([Deferred.fromCoroutine(task) for task in tasks]).addCallback(self._members_ended)
         self._conclusion: Deferred[None] | None = None
 
-    def _child_of(self, targets: tuple[Target, ...], position: int) -> Child:
+    def _child_of(self, targets: tuple[Target, ...], position: int) -> Child[ChunkWritten]:
         forwarded = evolve(self._request, position=position, commit=False)
-        return Child(self._clock, self._around.pool, targets, forwarded, self._flow)
+
+        def checked(answer: object) -> ChunkWritten:
+            name = targets[0].name
+            if not isinstance(answer, ChunkWritten):
+                raise Disconnected(f"{name} answered a put with {type(answer).__name__}")
+            if (answer.length, answer.sha256) != self._end:
+                raise ReplicaCorrupt(f"{name} wrote something else", nodes=(name,))
+            return answer
+
+        return Child(self._clock, self._around.pool, targets, forwarded, self._flow, checked)
 
     @property
     def is_clients(self) -> bool:

@@ -7,18 +7,23 @@ that buffer (1 MiB) in SLOWEST seconds is given up: a byte now and then keeps no
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from dfs.chunkserver.handles import Reading
 from dfs.chunkserver.reading import READ, Digest
 from dfs.protocol.errors import Cancelled, DeadlinePassed, DFSError
 from dfs.protocol.interfaces import Block, IOutgoingStream
 
 SLOWEST = 60.0
+
+
+class Source(Protocol):
+    """Gives verified blocks; dfs.chunkserver.handles.Reading does."""
+
+    async def read(self, offset: int, length: int, digest: Digest | None = None) -> list[Block]: ...
 
 
 @implementer(IPushProducer)
@@ -31,7 +36,7 @@ class Sender:
     def __init__(
         self,
         clock: IReactorTime,
-        reading: Reading,
+        reading: Source,
         stream: IOutgoingStream,
         start: int,
         end: int,

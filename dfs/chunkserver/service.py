@@ -11,13 +11,15 @@ from zope.interface import implementer
 from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.get import Gets
 from dfs.chunkserver.put import Put, Surroundings
+from dfs.chunkserver.putmany import PutMany
 from dfs.chunkserver.tree import check_tree
 from dfs.protocol.errors import BadRequest, Busy, Forbidden, Unavailable, UnknownRequest, WrongCluster
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IOutgoingStream, IService
-from dfs.protocol.labels import check_label
-from dfs.protocol.messages import GetChunk, PutChunk, PutLabelled, Verified, VerifyChunk
+from dfs.protocol.labels import check_label, label_evidence
+from dfs.protocol.limits import MAX_BATCH, MAX_SMALL
+from dfs.protocol.messages import GetChunk, GetChunks, PutChunk, PutChunks, PutLabelled, Verified, VerifyChunk
 from dfs.protocol.trust import KeyRing, Spread
-from dfs.protocol.values import MAX_CHUNK_SIZE, ChunkRef, GrantKind, Role
+from dfs.protocol.values import MAX_CHUNK_SIZE, ChunkRef, Grant, GrantKind, Label, Role
 
 MOST_PUTS = 64
 """Chunks coming in at once; see :mod:`dfs.chunkserver.put` for the memory of one."""
@@ -32,8 +34,8 @@ class ChunkService:
 
     def __init__(self, around: Surroundings, keys: KeyRing, clock: ClusterClock, gets: Gets) -> None:
         self._around, self._keys, self._clock, self._gets = around, keys, clock, gets
-        self._puts: set[Put] = set()
-        self._hanging: list[Put] = []
+        self._puts: set[Put | PutMany] = set()
+        self._hanging: list[Put | PutMany] = []
         self._verifies = 0
         self._draining = False
         self._drained: list[Deferred[None]] = []
@@ -56,7 +58,7 @@ class ChunkService:
         self._tell_drained()
         return drained
 
-    def _put_finished(self, put: Put) -> None:
+    def _put_finished(self, put: Put | PutMany) -> None:
         self._puts.discard(put)
         if put.is_clients:
             self._gets.traffic.count(put.received)
@@ -96,23 +98,32 @@ class ChunkService:
         self, connection: IConnection, request: object, stream: IIncomingStream
     ) -> tuple[IBlockSink, Deferred[object]]:
         """Check the request, the grant and the limits, then receive.  Raises DFSError."""
-        assert isinstance(request, PutChunk)
-        self._check_put(connection, request)
-        put = Put(self._around, request, stream)
+        assert isinstance(request, PutChunk | PutChunks)
+        put: Put | PutMany
+        if isinstance(request, PutChunks):
+            self._check_room(request)
+            check_batch(request, self._check_clock(), self._keys)
+            put = PutMany(self._around, request, stream)
+        else:
+            self._check_put(connection, request)
+            put = Put(self._around, request, stream)
         self._puts.add(put)
         put.finished.addCallback(lambda _: self._put_finished(put))  # type: ignore[unused-awaitable]
         return put, put.answer
 
     def _check_put(self, connection: IConnection, request: PutChunk) -> None:
+        self._check_room(request)
+        if not 0 < request.limit <= MAX_CHUNK_SIZE or (request.length is not None and request.length > request.limit):
+            raise BadRequest(f"a chunk has at most {MAX_CHUNK_SIZE} bytes, and no more than its limit")
+        self._check_grant(connection, request)
+
+    def _check_room(self, request: PutChunk | PutChunks) -> None:
         node = self._around.node
         if self._draining:
             raise Unavailable(f"{node} is stopping", nodes=(node,))
         check_tree(request.targets, request.position, request.quorum)
         if request.targets[request.position].name != node:
             raise WrongCluster(f"this is {node}, not {request.targets[request.position].name}")
-        if not 0 < request.limit <= MAX_CHUNK_SIZE or (request.length is not None and request.length > request.limit):
-            raise BadRequest(f"a chunk has at most {MAX_CHUNK_SIZE} bytes, and no more than its limit")
-        self._check_grant(connection, request)
         self._hanging = [put for put in self._hanging if put.hangs]
         if self._hanging:  # each more would keep a thread, a file and its buffers, without a bound
             raise Busy(f"the disk of {node} does not answer", nodes=(node,))
@@ -130,22 +141,42 @@ class ChunkService:
                 raise Forbidden("a copy comes from a chunk server of this cluster")
         elif kind != GrantKind.PUT:
             raise Forbidden("this grant is not for writing")
-        if not self._clock.known:
-            raise Busy(f"{self._around.node} has not reached the metadata nodes yet", nodes=(self._around.node,))
-        now_ms = self._clock.now_ms(self._around.runtime.reactor.seconds())
+        now_ms = self._check_clock()
         spread = Spread(request.targets, request.quorum)
         self._keys.check(request.grant, kind, request.file_id, request.index, request.generation, now_ms, spread)
         if isinstance(request, PutLabelled) and kind == GrantKind.PUT:
             check_label(request.grant, request.description.label)
 
+    def _check_clock(self) -> int:
+        """Cluster time in ms, in which grants expire.  Raises Busy."""
+        if not self._clock.known:
+            raise Busy(f"{self._around.node} has not reached the metadata nodes yet", nodes=(self._around.node,))
+        return self._clock.now_ms(self._around.runtime.reactor.seconds())
+
     def get_opened(self, connection: IConnection, request: object, stream: IOutgoingStream) -> Deferred[object]:
         """The head; the blocks follow."""
-        assert isinstance(request, GetChunk)
         host = connection.peer.address.rpartition(":")[0]
+        if isinstance(request, GetChunks):
+            return shielded(self._gets.open_many(request, stream, host))
+        assert isinstance(request, GetChunk)
         return shielded(self._gets.open(request, stream, host))
 
     def message_received(self, connection: IConnection, payload: bytes) -> None:
         """Chunk servers exchange no one-way messages."""
+
+
+def check_batch(request: PutChunks, now_ms: int, keys: KeyRing) -> None:
+    """Raises BadRequest where a limit is broken, Forbidden where a grant is not metadata's for just this chunk."""
+    if not request.chunks or sum(chunk.length for chunk in request.chunks) > MAX_BATCH:
+        raise BadRequest(f"a batch has at least one chunk and at most {MAX_BATCH} bytes")
+    spread = Spread(request.targets, request.quorum)
+    for chunk in request.chunks:
+        if not 0 < chunk.length <= MAX_SMALL:
+            raise BadRequest(f"a small chunk has 1 to {MAX_SMALL} bytes, not {chunk.length}")
+        named = (chunk.file_id, 0, chunk.generation)
+        label = Label(chunk.name, chunk.length, request.chunk_size, request.replication)
+        grant = Grant(GrantKind.PUT, *named, request.expires_ms, label_evidence(label), chunk.mac)
+        keys.check(grant, GrantKind.PUT, *named, now_ms, spread)
 
 
 def shielded(work: Coroutine[Any, Any, object]) -> Deferred[object]:

@@ -39,6 +39,7 @@ from dfs.chunkserver.records import REMOVED, SMALL, Place
 from dfs.chunkserver.reservation import Numbers
 from dfs.chunkserver.segments import SmallPut
 from dfs.chunkserver.smallputs import SmallWriting
+from dfs.chunkserver.smallreads import read_batch
 from dfs.chunkserver.writing import ChunkWriter, WriteRules, remove
 from dfs.disk import suspicion
 from dfs.disk.errors import DiskError, NotFound, SyncFailed
@@ -312,6 +313,15 @@ class ChunkStore:
 
     async def _open_reader(self, ref: ChunkRef) -> Reading:
         return Reading(self, ref, await self.run(ChunkReader, self.disk, self.layout, ref, self.index.place(ref)))
+
+    async def get_small(self, refs: Sequence[ChunkRef], most: int) -> list[memoryview | DFSError]:
+        """Whole small replicas, checked: see :func:`dfs.chunkserver.smallreads.read_batch`.  Raises DiskFailed."""
+        listed = [ref for ref in refs if self.index.get(ref) is not None]
+        wanted = [(ref, self.index.place(ref)) for ref in listed]
+        read: list[memoryview | DFSError] = await self.run(read_batch, self.disk, self.layout, wanted, most)
+        found = dict(zip(listed, read, strict=True))
+        missing = ReplicaNotFound(f"{self._node} does not hold this replica")
+        return [found.get(ref, missing) for ref in refs]
 
     async def verify(self, ref: ChunkRef) -> Footer:
         """Re-read the replica whole; a bad one is set aside.

@@ -15,6 +15,7 @@ scripts and notebooks.  Errors are those of :mod:`dfs.client.errors`.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
@@ -38,6 +39,7 @@ from dfs.client.reading import RemoteFile
 from dfs.client.reads import AnyMember
 from dfs.client.reporting import Reports
 from dfs.client.session import Session
+from dfs.client.small import upload_small
 from dfs.client.sources import ISource, from_file_object, from_iterator
 from dfs.client.surveying import Part, parts
 from dfs.client.upload import UploadResult, show_digest
@@ -46,6 +48,7 @@ from dfs.disk.interfaces import IDisk
 from dfs.disk.real import RealDisk
 from dfs.protocol.interfaces import Identity
 from dfs.protocol.leader import LeaderCaller
+from dfs.protocol.limits import MAX_SMALL
 from dfs.protocol.messages import (
     ChunkInfo,
     DeleteFile,
@@ -150,7 +153,7 @@ class Client:
 
     async def upload(
         self,
-        source: str | os.PathLike[str] | BinaryIO | AsyncIterator[bytes],
+        source: str | os.PathLike[str] | bytes | BinaryIO | AsyncIterator[bytes],
         name: str,
         *,
         replication: int = 3,
@@ -161,7 +164,8 @@ class Client:
     ) -> UploadResult:
         """Store ``source`` under ``name``; when it returns the file is durable and visible.
 
-        :param source: a path (which can be resumed), a file object, or an async iterator of bytes.
+        :param source: a path (which can be resumed), the bytes, a file object, or an async iterator of bytes.  Small
+            files that are held in memory (bytes, BytesIO) travel together with others under way at the same time.
         :param parallel: chunks in flight at once.
         :param progress: called with :class:`dfs.client.progress.Progress` as bytes move.
         :raises FileExists: a file of this name is there.
@@ -173,6 +177,10 @@ class Client:
         wish = Wish(name, chunk_size, replication, parallel, resume)
         if isinstance(source, str | os.PathLike):
             return await upload_path(self._context, os.path.abspath(os.fspath(source)), wish, progress)
+        if isinstance(source, bytes):
+            source = io.BytesIO(source)
+        if isinstance(source, io.BytesIO) and source.getbuffer().nbytes - source.tell() <= MAX_SMALL:
+            return await upload_small(self._context, source.read(), wish, progress)
         if isinstance(source, AsyncIterator):
             stream = from_iterator(source, chunk_size)
         else:

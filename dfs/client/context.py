@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from dfs.client.concurrency import cancellable
 from dfs.client.reads import AnyMember
 from dfs.client.reporting import Reports
 from dfs.client.session import Session
+from dfs.client.together import Together
 from dfs.disk.interfaces import IDisk
 from dfs.protocol.errors import InternalError, SessionExpired
 from dfs.protocol.leader import LeaderCaller
@@ -26,6 +27,7 @@ class Context:
     """``patience``: seconds without any progress after which an operation gives up.
     ``idle_timeout``: seconds without progress after which one transfer is given up and another replica tried.
     ``any_member``: whom reads of names and chunk lists go to instead of the leader.
+    ``together``: the requests that small files share.
     ``hedge_after``: seconds without an answer after which a second replica is asked beside the first."""
 
     runtime: Runtime
@@ -39,6 +41,7 @@ class Context:
     idle_timeout: float = 10.0
     hedge_after: float = 1.0
     any_member: AnyMember | None = None
+    together: Together = field(init=False, default=Factory(Together, takes_self=True))
 
     async def read(self, request: object, answer: type[A]) -> A:
         """As :meth:`ask`, for GetFile, ListChunks and ListFiles: of any member where the client was made so."""

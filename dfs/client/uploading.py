@@ -9,7 +9,7 @@ from dfs.client.errors import LocalFileError
 from dfs.client.granting import Wish, begin, create
 from dfs.client.manifest import Manifest, ManifestFolder
 from dfs.client.progress import Meter, Observer
-from dfs.client.sources import PathSource, StreamSource
+from dfs.client.sources import ISource, PathSource
 from dfs.client.upload import Upload, UploadResult, already, show_digest
 from dfs.protocol.messages import AbortUpload, Done, UploadGranted
 
@@ -45,7 +45,7 @@ async def upload_path(context: Context, path: str, wish: Wish, progress: Observe
         source.close()
 
 
-async def upload_stream(context: Context, source: StreamSource, wish: Wish, progress: Observer | None) -> UploadResult:
+async def upload_stream(context: Context, source: ISource, wish: Wish, progress: Observer | None) -> UploadResult:
     """Store what comes from a stream.  It cannot be read twice, so it has no manifest."""
     began = context.runtime.reactor.seconds()
     granted = await create(context, wish, None)
@@ -54,7 +54,7 @@ async def upload_stream(context: Context, source: StreamSource, wish: Wish, prog
 
 async def _upload_once(
     context: Context,
-    source: PathSource | StreamSource,
+    source: ISource,
     granted: UploadGranted,
     wish: Wish,
     progress: Observer | None,
@@ -67,7 +67,7 @@ async def _upload_once(
         digest = await upload.run(wish.parallel)
         await upload.commit(digest)
     except Exception:
-        await _give_up(context, granted)
+        await give_up(context, granted)
         raise
     return _result(context, wish.name, granted, upload, digest, began)
 
@@ -77,7 +77,7 @@ async def _keep(context: Context, folder: ManifestFolder, manifest: Manifest, gr
     try:
         await folder.save(manifest)
     except Exception:
-        await _give_up(context, granted)
+        await give_up(context, granted)
         raise
 
 
@@ -90,7 +90,7 @@ async def _remember(folder: ManifestFolder, manifest: Manifest | None) -> None:
         _log.warn("{reason}", reason=error.message)
 
 
-async def _give_up(context: Context, granted: UploadGranted) -> None:
+async def give_up(context: Context, granted: UploadGranted) -> None:
     """Tell metadata, so that the chunks are collected now and not after a day; the lease's end does it else."""
     with context.session.operation() as operation:
         request = AbortUpload(operation, granted.file_id, granted.epoch)

@@ -8,7 +8,9 @@ from attrs import evolve
 
 from dfs.protocol.labels import label_evidence
 from dfs.protocol.messages import (
+    CreateUploads,
     GrantedUpload,
+    NewUpload,
     Placement,
     Placements,
     Removal,
@@ -68,21 +70,22 @@ class Granter:
     def placed(self, file_id: int, label: Label, placed: Placements) -> Placements:
         return Placements(self.placements(file_id, label, placed.placements))
 
-    def uploads(self, granted: UploadsGranted) -> UploadsGranted:
-        """With a grant to put for each chunk of the batch."""
+    def uploads(self, request: CreateUploads, granted: UploadsGranted) -> UploadsGranted:
+        """With a grant to put for each chunk of the batch that ``request`` asked for."""
         expires_ms = self._now_ms() + VALID_MS
         spread = Spread(granted.targets, granted.quorum)
 
-        def signed(upload: GrantedUpload) -> GrantedUpload:
+        def signed(part: NewUpload, upload: GrantedUpload) -> GrantedUpload:
             if not upload.generation:
                 return upload
+            evidence = label_evidence(Label(part.name, part.size, request.chunk_size, request.replication))
             grant = self._keys.sign(
-                GrantKind.PUT, upload.file_id, 0, upload.generation, expires_ms, spread=spread
+                GrantKind.PUT, upload.file_id, 0, upload.generation, expires_ms, evidence, spread
             )  # fmt: skip
             return GrantedUpload(upload.file_id, upload.generation, grant.mac)
 
         outcomes = tuple(
-            UploadOutcome(signed(outcome.granted), None) if outcome.granted is not None else outcome
-            for outcome in granted.outcomes
+            UploadOutcome(signed(part, outcome.granted), None) if outcome.granted is not None else outcome
+            for part, outcome in zip(request.uploads, granted.outcomes, strict=True)
         )
         return UploadsGranted(granted.lease_ms, granted.targets, granted.quorum, expires_ms, outcomes)

@@ -56,7 +56,7 @@ class UploadingTogether:
         for outcome in granted.outcomes:
             if outcome.granted is not None:
                 term.leases.granted(outcome.granted.file_id, 1, term.now_ms())
-        return term.granter.uploads(granted)
+        return term.granter.uploads(request, granted)
 
     async def commit(self, request: m.CommitFiles) -> FilesCommitted:
         """See CommitFiles."""

@@ -36,7 +36,7 @@ from dfs.protocol.limits import (
     MAX_ONE_WAY_BUFFER,
     MAX_STRANGER_BODY,
 )
-from dfs.protocol.messages import GetChunk, PutChunk
+from dfs.protocol.messages import GetChunk, GetChunks, PutChunk, PutChunks
 from dfs.protocol.port import Port
 from dfs.protocol.requests import Asked, Served, decode_request, encode_failure
 from dfs.protocol.slot import StreamSlot
@@ -221,9 +221,9 @@ class Connection(Protocol):
         except DFSError as error:
             self._port.write(encode_failure(request_id, error))
             return
-        if isinstance(request, PutChunk):
+        if isinstance(request, PutChunk | PutChunks):
             self._slot.put_came(self, self._service, request_id, request, timeout)
-        elif isinstance(request, GetChunk):
+        elif isinstance(request, GetChunk | GetChunks):
             self._slot.get_came(self, self._service, request_id, request, timeout)
         else:
             self._served.serve(request_id, maybeDeferred(self._service.handle, self, request), timeout)

@@ -20,6 +20,7 @@ MAX_INVENTORY = 8192  # replicas in a page
 MAX_COMMITS = 256
 MAX_TOGETHER = 64  # small files in one request
 MAX_SMALL = PIECE  # bytes of a file that travels with others
+MAX_BATCH = 1 << 20  # bytes of all that travel together
 MAX_RANGES = 1024  # digests of ranges in a comparison of inventories
 MAX_CHUNK_SERVERS = 4096
 MAX_META_MEMBERS = 64

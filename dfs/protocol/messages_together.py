@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from dfs.protocol.messages_chunks import DurableReplica
 from dfs.protocol.messages_metadata import ChunkInfo, FileInfo, GetFile, Operation
 from dfs.protocol.values import FileId, Generation, Target
 
@@ -122,3 +123,79 @@ class FilesOpened:
     """One a file, in order."""
 
     files: tuple[OpenedFile, ...]
+
+
+@frozen
+class SmallChunk:
+    """One chunk of a PutChunks: the only one of its file, so of index 0.  ``crc`` is the CRC-32C of its bytes, ``mac``
+    its grant's, ``name`` its file's."""
+
+    file_id: FileId
+    generation: Generation
+    length: int
+    crc: int
+    sha256: bytes
+    mac: bytes
+    name: str
+
+
+@frozen
+class PutChunks:
+    """Opens a stream with the bytes of at most ``MAX_TOGETHER`` small chunks, one after the other, for the same
+    targets; the whole has at most ``MAX_BATCH`` bytes.  The fields are those of a PutChunk, the grants expire together;
+    the primary commits all that are durable with metadata before it answers."""
+
+    chunk_size: int
+    replication: int
+    targets: tuple[Target, ...]
+    position: int
+    quorum: int
+    expires_ms: int
+    chunks: tuple[SmallChunk, ...]
+
+
+@frozen
+class ChunkOutcome:
+    """Where one chunk of the batch is durable, or why it is not stored."""
+
+    replicas: tuple[DurableReplica, ...]
+    refusal: Refusal | None
+
+
+@frozen
+class ChunksWritten:
+    """One outcome a chunk, in order; ``dropped`` as in ChunkWritten."""
+
+    outcomes: tuple[ChunkOutcome, ...]
+    dropped: tuple[str, ...]
+
+
+@frozen
+class WantedChunk:
+    """One chunk of a GetChunks, whole."""
+
+    file_id: FileId
+    index: int
+    generation: Generation
+
+
+@frozen
+class GetChunks:
+    """Asks for at most ``MAX_TOGETHER`` small chunks of one server, of at most ``MAX_BATCH`` bytes in all."""
+
+    chunks: tuple[WantedChunk, ...]
+
+
+@frozen
+class FoundChunk:
+    """Its length (0 where it is refused); metadata knows the SHA-256 that the bytes must have."""
+
+    length: int
+    refusal: Refusal | None
+
+
+@frozen
+class ChunksHead:
+    """One a chunk, in order; comes before a stream with the bytes of all that were found, one after the other."""
+
+    chunks: tuple[FoundChunk, ...]

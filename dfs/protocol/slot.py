@@ -15,7 +15,7 @@ from dfs.protocol.errors import BadRequest, DFSError, Disconnected, InternalErro
 from dfs.protocol.failures import decode_error
 from dfs.protocol.frames import Frame
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IPut, IService
-from dfs.protocol.messages import ChunkHead, GetChunk, PutChunk
+from dfs.protocol.messages import ChunkHead, ChunksHead, GetChunk, GetChunks, PutChunk, PutChunks
 from dfs.protocol.port import Port
 from dfs.protocol.requests import Asked, Served, encode_failure
 from dfs.protocol.streams import IncomingStream, OutgoingStream, Put, encode_abort
@@ -109,7 +109,7 @@ class StreamSlot:
     # ---- opened by the peer
 
     def put_came(
-        self, connection: IConnection, service: IService, request_id: int, request: PutChunk, timeout: float
+        self, connection: IConnection, service: IService, request_id: int, request: PutChunk | PutChunks, timeout: float
     ) -> None:
         """A PutChunk came.  Raises BadRequest when it may not be opened."""
         self.check_free()
@@ -130,7 +130,7 @@ class StreamSlot:
         self._served.serve(request_id, as_deferred(answer).addCallback(_whole, stream), None, stream.fail)
 
     def get_came(
-        self, connection: IConnection, service: IService, request_id: int, request: GetChunk, timeout: float
+        self, connection: IConnection, service: IService, request_id: int, request: GetChunk | GetChunks, timeout: float
     ) -> None:
         """A GetChunk came.  Raises BadRequest when it may not be opened."""
         self.check_free()
@@ -138,8 +138,8 @@ class StreamSlot:
         self._outgoing = stream
 
         def head_answered(head: object) -> object:
-            if not isinstance(head, ChunkHead):
-                raise InternalError("a GetChunk was not answered with a ChunkHead")
+            if not isinstance(head, ChunkHead | ChunksHead):
+                raise InternalError("a get was not answered with a head")
             return head
 
         head = maybeDeferred(service.get_opened, connection, request, stream).addCallback(head_answered)

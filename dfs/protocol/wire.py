@@ -97,6 +97,8 @@ TABLE: dict[int, Entry] = {
     0x41: Entry(c.GET_CHUNK, ANYONE, BULK, (m.ChunkHead,)),
     0x43: Entry(c.PUT_LABELLED, ANYONE, BULK, (m.ChunkWritten,)),
     0x42: Entry(c.VERIFY_CHUNK, NODES, CONTROL, (m.Verified,)),
+    0x48: Entry(t.PUT_CHUNKS, ANYONE, BULK, (m.ChunksWritten,)),
+    0x49: Entry(t.GET_CHUNKS, ANYONE, BULK, (m.ChunksHead,)),
     0x80: Entry(c.DONE),
     0x81: Entry(w.UPLOAD_GRANTED),
     0x82: Entry(w.PLACEMENTS_ANSWER),
@@ -129,6 +131,8 @@ TABLE: dict[int, Entry] = {
     0xC0: Entry(c.CHUNK_WRITTEN),
     0xC1: Entry(c.CHUNK_HEAD),
     0xC2: Entry(c.VERIFIED),
+    0xC8: Entry(t.CHUNKS_WRITTEN),
+    0xC9: Entry(t.CHUNKS_HEAD),
 }
 
 _CODES: dict[type[Any], int] = {entry.cls: code for code, entry in TABLE.items()}

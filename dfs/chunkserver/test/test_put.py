@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -66,10 +67,20 @@ class PutCase(SynchronousTestCase):
         if self.commit_error is not None:
             raise self.commit_error
 
+    async def commit_all(self, commits: Sequence[ChunkCommit]) -> list[DFSError | None]:
+        self.events += [("commit", commit) for commit in commits]
+        return [self.commit_error for _ in commits]
+
     def put(self, *parents: int, quorum: int = 2, commit: bool = True) -> Put:
         """A put to nodes n1 (us), n2, ... with these parents."""
         around = Surroundings(
-            self.runtime, "n1", self.store, self.pool, self.commit, lambda late: self.events.append(("add", late))
+            self.runtime,
+            "n1",
+            self.store,
+            self.pool,
+            self.commit,
+            lambda late: self.events.append(("add", late)),
+            self.commit_all,
         )
         request = PutChunk(*REF_FIELDS, None, 8 << 20, targets(*parents), 0, quorum, commit, GRANT)
         return Put(around, request, self.stream)
