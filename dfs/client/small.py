@@ -91,7 +91,10 @@ async def _store(
 def _granted(begun: Begun, name: str, size: int) -> UploadGranted:
     """The same as a single upload is granted."""
     spot = begun.spot
-    placements = (Placement(0, begun.generation, spot.targets, spot.quorum, begun.grant(name, size), None),) if size else ()
+    placements: tuple[Placement, ...] = ()
+    if size:
+        grant = begun.grant(name, size)
+        placements = (Placement(0, begun.generation, spot.targets, spot.quorum, grant, None),)
     return UploadGranted(
         file_id=begun.file_id,
         epoch=1,

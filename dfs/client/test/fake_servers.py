@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from dfs.client.test.fake_batches import FakePutMany
 from dfs.protocol import messages as m
 from dfs.protocol.blocks import cut_blocks
 from dfs.protocol.errors import Cancelled, DFSError, Disconnected, ReplicaNotFound
@@ -154,11 +155,13 @@ class FakeConnection:
         self.streaming = False
         self.later = server.cluster.host.reactor.callLater
 
-    def open_put(self, request: m.PutChunk, timeout: float) -> FakePut:
-        return FakePut(self, request)
+    def open_put(self, request: m.PutChunk | m.PutChunks, timeout: float) -> FakePut | FakePutMany:
+        return FakePutMany(self, request) if isinstance(request, m.PutChunks) else FakePut(self, request)
 
-    def open_get(self, request: m.GetChunk, sink: IBlockSink, timeout: float) -> Deferred[Any]:
+    def open_get(self, request: m.GetChunk | m.GetChunks, sink: IBlockSink, timeout: float) -> Deferred[Any]:
         server = self.server
+        if isinstance(request, m.GetChunks):
+            return self._open_many(request, sink)
         server.cluster.events.append(f"get {request.index} at {server.name}")
         opened: Deferred[Any] = Deferred(lambda waiting: waiting.errback(Cancelled("the caller gave up")))
         key = (request.file_id, request.index, request.generation)
@@ -181,6 +184,24 @@ class FakeConnection:
         if server.heads_after is not None:
             self.later(server.heads_after, answer)
         return opened
+
+
+    def _open_many(self, request: m.GetChunks, sink: IBlockSink) -> Deferred[Any]:
+        server = self.server
+        server.cluster.events.append(f"get {len(request.chunks)} together at {server.name}")
+        found = [server.data.get((each.file_id, each.index, each.generation)) for each in request.chunks]
+        refusal = m.Refusal(ReplicaNotFound.code, "not here", "")
+        head = m.ChunksHead(
+            tuple(
+                m.FoundChunk(0, refusal) if data is None else m.FoundChunk(len(server.served(data)), None)
+                for data in found
+            )
+        )
+        content = b"".join(server.served(data) for data in found if data is not None)
+        stream = FakeStream(self, sink, cut_blocks(memoryview(content), 0))
+        self.streaming = True
+        self.later(0.001, stream.step)
+        return succeed((head, stream))
 
 
 class FakePool:

@@ -16,6 +16,7 @@ from dfs.client.api import Client
 from dfs.client.context import Context
 from dfs.client.reporting import Reports
 from dfs.client.session import Session
+from dfs.client.test.fake_batches import commit_files, create_uploads, open_files
 from dfs.client.test.fake_servers import FakePool, FakeServer, FakeStream
 from dfs.protocol import messages as m
 from dfs.protocol.errors import Cancelled, DFSError, Disconnected, FileExists, FileNotFound, UploadGone
@@ -64,6 +65,7 @@ class FakeMetadata:
     """A leader that answers at once.
 
     :ivar faults: errors that the next requests of a kind get instead of being executed.
+    :ivar part_faults: the same for the parts of a CreateUploads, by name.
     :ivar lost: kinds whose next request is executed, and answered with Disconnected.
     :ivar silent: kinds that are never answered.
     """
@@ -72,6 +74,7 @@ class FakeMetadata:
         self.cluster = CLUSTER
         self.files: dict[int, FakeUpload] = {}
         self.faults: dict[type, list[DFSError]] = {}
+        self.part_faults: dict[str, list[DFSError]] = {}
         self.lost: list[type] = []
         self.silent: set[type] = set()
         self.asked: list[Any] = []
@@ -140,6 +143,15 @@ class FakeMetadata:
         self.files[file_id] = FakeUpload(request)
         return self._granted(file_id, request.count)
 
+    def _CreateUploads(self, request: m.CreateUploads) -> m.UploadsGranted:
+        return create_uploads(self, request)
+
+    def _CommitFiles(self, request: m.CommitFiles) -> m.FilesCommitted:
+        return commit_files(self, request)
+
+    def _OpenFiles(self, request: m.OpenFiles) -> m.FilesOpened:
+        return open_files(self, request)
+
     def _ResumeUpload(self, request: m.ResumeUpload) -> m.UploadGranted:
         self._upload(request.file_id).epoch += 1
         return self._granted(request.file_id, request.count)
@@ -180,7 +192,7 @@ class FakeMetadata:
         return m.Lease(60_000)
 
     def _AbortUpload(self, request: m.AbortUpload) -> m.Done:
-        del self.files[request.file_id]
+        self.files.pop(request.file_id, None)
         return m.Done()
 
     def _CommitFile(self, request: m.CommitFile) -> m.FileInfo:

@@ -150,7 +150,7 @@ class LabelTests(UploadCase):
                 if known:
                     self.upload(data, name, replication=2)
                 else:
-                    source = io.BytesIO(data)
+                    source = io.BufferedReader(io.BytesIO(data))
                     work = self.cluster.client.upload(source, name, chunk_size=CHUNK, replication=2)
                     self.cluster.run(work)
                 label = Label(name, size if known else None, CHUNK, 2)
