@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, frozen
@@ -32,6 +33,7 @@ from dfs.protocol.messages import (
     ListFiles,
     UploadGranted,
 )
+from dfs.simulation.ledger_batches import answers_of, parts_of
 from dfs.simulation.linearizability import Verdict, explain
 
 NONE = 0
@@ -144,7 +146,7 @@ class Ledger:
         """It was answered, with a message or an error; what else ends it says nothing."""
         self._position += 1
         if isinstance(answer, UploadGranted | FileInfo | FilePage | FileExists | FileNotFound) or (
-            isinstance(asked.request, AbortUpload) and not isinstance(answer, BaseException)
+            isinstance(asked.request, AbortUpload | CommitFile) and not isinstance(answer, BaseException)
         ):
             asked.ended, asked.answer = self._position, answer
             if isinstance(answer, DFSError):  # as it was raised it would keep the frames that it came through
@@ -263,8 +265,19 @@ class WatchedCaller:
     def call(self, request: object, *arguments: Any, **options: Any) -> Deferred[object]:
         """See LeaderCaller.call."""
         calling = self._caller.call(request, *arguments, **options)
-        asked = self._ledger.begin(self._client, request, self._time())
+        now = self._time()
+        parts = [self._ledger.begin(self._client, part, now) for part in parts_of(request)]
+        if parts:
+            return calling.addBoth(self._all_ended, request, parts)
+        asked = self._ledger.begin(self._client, request, now)
         return calling if asked is None else calling.addBoth(self._ended, asked)
+
+    def _all_ended(self, result: Any, request: object, parts: Sequence[Asked | None]) -> Any:
+        answers = answers_of(request, result.value if isinstance(result, Failure) else result)
+        for asked, answer in zip(parts, answers, strict=True):
+            assert asked is not None
+            self._ledger.end(asked, answer)
+        return result
 
     def _ended(self, result: Any, asked: Asked) -> Any:
         self._ledger.end(asked, result.value if isinstance(result, Failure) else result)

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from dfs.client.errors import BadRequest, DFSError, FileExists, FileNotFound
 from dfs.kv.errors import StoreFailed
+from dfs.protocol.limits import MAX_SMALL
 from dfs.protocol.messages import FilePage, ListFiles
 from dfs.raft.errors import StorageFailed
 from dfs.simulation.cluster import LOCAL, ClusterClient, HostDown, SimulatedCluster
@@ -139,6 +140,16 @@ class Workload:
                 return
             upload = client.files.upload(path, name, chunk_size=chunk_size)
             await self._try_upload(client, name, content, upload, again=True)
+
+    async def _upload_many(self, client: ClusterClient, dice: Dice) -> None:
+        """Small files at once, which share their requests; names may come twice among them."""
+        uploads = []
+        for _ in range(2 + dice.below(8)):
+            name, length = self._name(client, dice), dice.pick([0, 1, 4096, MAX_SMALL - 1, MAX_SMALL])
+            content = dice.content(dice.below(2) if self.plan.small else length)
+            upload = client.files.upload(content, name, chunk_size=self.plan.settings.chunk_size)
+            uploads.append(Deferred.fromCoroutine(self._try_upload(client, name, content, upload)))
+        await gatherResults(uploads, consumeErrors=True)
 
     async def _try_upload(
         self, client: ClusterClient, name: str, content: bytes, upload: Coroutine[Any, Any, Any], again: bool = False
