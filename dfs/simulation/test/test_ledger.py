@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.client.errors import FileExists, FileNotFound
+from dfs.protocol.errors import Disconnected
 from dfs.protocol.messages import (
     CommitFile,
+    CommitFiles,
+    CommitRefusal,
     CreateUpload,
+    CreateUploads,
     DeleteFile,
     FileInfo,
     FilePage,
+    FilesCommitted,
+    FilesOpened,
+    FinishedUpload,
     GetFile,
+    GrantedUpload,
     ListFiles,
+    NewUpload,
+    OpenedFile,
+    OpenFiles,
     Operation,
+    Refusal,
     UploadGranted,
+    UploadOutcome,
+    UploadsGranted,
 )
-from dfs.protocol.values import FileId
-from dfs.simulation.ledger import Asked, Ledger
+from dfs.protocol.values import FileId, Generation
+from dfs.simulation.ledger import Asked, Ledger, WatchedCaller
 
 OPERATION = Operation(bytes(16), 1, 1)
 
@@ -142,3 +159,56 @@ class LedgerTests(SynchronousTestCase):
         self.ledger.end(look, FileNotFound(""))
         self.ledger.end(delete, info(1))
         self.assertTrue(self.right())
+
+
+class BatchTests(SynchronousTestCase):
+    """Batches through a client's caller are judged part by part."""
+
+    def judged(self, request: object, answer: object) -> list[str]:
+        """The violations after a batch was answered so, and the name ``n`` then looked at by id 1."""
+        ledger = Ledger()
+        caller: Any = FixedCaller(answer)
+        ledger.end(_begun(ledger, create()), granted(1))
+        self.successResultOf(WatchedCaller(caller, ledger, "c", lambda: 0.0).call(request).addErrback(lambda _: None))
+        ledger.end(_begun(ledger, LOOK), info(1))
+        return ledger.violations()
+
+    def test_parts(self) -> None:
+        """A commit in a batch is a commit of its name; one that was refused, or lost, explains what it can (S26)."""
+        batch = CommitFiles(OPERATION, (FinishedUpload(FileId(1), 1, 0, 0, bytes(32)),))
+        done, refused = CommitRefusal(None), CommitRefusal(Refusal(FileExists.code, "taken", ""))
+        self.assertEqual(self.judged(batch, FilesCommitted((done,))), [])
+        self.assertEqual(self.judged(batch, Disconnected("lost")), [])
+        self.assertNotEqual(self.judged(batch, FilesCommitted((refused,))), [])
+
+    def test_creates_and_looks(self) -> None:
+        """A create that was granted says that nobody had the name; so does a file that could not be opened."""
+        grant = UploadOutcome(GrantedUpload(FileId(2), Generation(1), bytes(32)), None)
+        uploads = CreateUploads(OPERATION, 65536, 3, (NewUpload("n", 1),))
+        batch = CommitFiles(OPERATION, (FinishedUpload(FileId(1), 1, 0, 0, bytes(32)),))
+        for request, answer in (
+            (uploads, UploadsGranted(1000, (), 2, 0, (grant,))),
+            (OpenFiles((LOOK,)), FilesOpened((OpenedFile(None, None),))),
+        ):
+            ledger = Ledger()
+            ledger.end(_begun(ledger, create()), granted(1))
+            for asked, answered in ((batch, FilesCommitted((CommitRefusal(None),))), (request, answer)):
+                caller: Any = FixedCaller(answered)
+                self.successResultOf(WatchedCaller(caller, ledger, "c", lambda: 0.0).call(asked))
+            self.assertNotEqual(ledger.violations(), [])
+
+
+class FixedCaller:
+    """Answers everything alike."""
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def call(self, request: object) -> Deferred[object]:
+        return fail(self._answer) if isinstance(self._answer, Exception) else succeed(self._answer)
+
+
+def _begun(ledger: Ledger, request: object) -> Asked:
+    asked = ledger.begin("c", request, 0.0)
+    assert asked is not None
+    return asked
