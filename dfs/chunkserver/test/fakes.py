@@ -156,9 +156,11 @@ def formatted(disk: IDisk, root: str, node: str = "chunk-1") -> Layout:
     return Layout(root, CLUSTER)
 
 
-async def opened(runtime: Runtime, disk: IDisk, root: str, node: str = "chunk-1") -> ChunkStore:
+async def opened(
+    runtime: Runtime, disk: IDisk, root: str, node: str = "chunk-1", rules: WriteRules = RULES
+) -> ChunkStore:
     """A store on the folder, formatted if need be, open."""
-    store = ChunkStore(runtime, disk, formatted(disk, root, node), node, RULES)
+    store = ChunkStore(runtime, disk, formatted(disk, root, node), node, rules)
     await store.open()
     return store
 
