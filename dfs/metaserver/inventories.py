@@ -14,6 +14,7 @@ from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries, tables
 from dfs.metaserver.commands import Lost
 from dfs.metaserver.records import replica_codec
+from dfs.metaserver.stale import is_stale
 from dfs.protocol.digests import digest_of, replica_hash
 from dfs.protocol.messages import ChunkCommit, DurableReplica, HeldReplica, Inventory, RangeDigest
 from dfs.protocol.values import HISTORY_SHIFT, Generation, NodeNumber
@@ -24,13 +25,14 @@ MAX_COMPARED = 1000  # records looked at by one call
 @frozen
 class Differences:
     """``missing`` goes into RemoveReplicas(node, as_of=inventory.number), ``found`` into AddReplicas, both at most
-    256 a command.  ``future`` counts what is of this history and was never issued.  ``after`` is where the next call
-    goes on, None at the end of the page."""
+    256 a command.  ``future`` counts what is of this history and was never issued; ``stale`` are of generations that
+    were given up.  ``after`` is where the next call goes on, None at the end of the page."""
 
     missing: tuple[Lost, ...]
     found: tuple[ChunkCommit, ...]
     unknown: int
     future: int
+    stale: tuple[HeldReplica, ...]
     after: bytes | None
 
 
@@ -59,7 +61,13 @@ def compare(store: IKeyValueStore, inventory: Inventory, after: bytes | None = N
     issued = Generation(head.generation if head is not None else 0)
     found, unknown = _found(store, inventory.node, recorded, held, issued)
     future = sum(_is_of_the_future(issued, each.generation) for replicas in held.values() for each in replicas)
-    return Differences(missing, found, unknown, future, None if end == inventory.upto else end)
+    stale = tuple(each for replicas in held.values() for each in replicas if _is_stale(store, each))
+    return Differences(missing, found, unknown, future, stale, None if end == inventory.upto else end)
+
+
+def _is_stale(store: IKeyValueStore, held: HeldReplica) -> bool:
+    chunk = queries.chunk(store, held.file_id, held.index)
+    return chunk is not None and chunk.committed and is_stale(held.generation, chunk.generation)
 
 
 def is_recorded(store: IKeyValueStore, node: int, after: bytes, told: RangeDigest) -> bool:

@@ -147,6 +147,8 @@ class Inventorying:
             for first in range(0, len(found.found), MAX_COMMITS):
                 added += (await self._propose(AddReplicas(found.found[first : first + MAX_COMMITS]))).count
             unknown += found.unknown
+            for held in found.stale:
+                self._term.trims.offer_stale(page.node, held)
             if found.future:
                 self._behind(page.node, found.future)
             after = found.after

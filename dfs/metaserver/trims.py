@@ -11,12 +11,28 @@ from typing import TYPE_CHECKING
 
 from dfs.metaserver.answers import Changed, Retired
 from dfs.metaserver.commands_moving import RetireReplicas, TrimmedReplicas
+from dfs.metaserver.stale import Stale, StaleOrder, StaleReplicas
+from dfs.metaserver.stale import answer as stale_answer
 from dfs.metaserver.trimming import STEP_SECONDS, Order, Trim, Trimmer, Verify, answer, retirement
-from dfs.protocol.messages import EventKind, Heartbeat, Job, JobKind, JobResult, Removal, RemovalKind, Survivor
+from dfs.protocol.messages import (
+    EventKind,
+    Heartbeat,
+    HeldReplica,
+    Job,
+    JobKind,
+    JobResult,
+    Removal,
+    RemovalKind,
+    Survivor,
+)
 from dfs.protocol.values import FileId, Generation, NodeNumber, NodeState
 
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
+
+
+STALE_JOBS = 1 << 29
+"""Where the numbers of orders for stale generations begin, among those of trims."""
 
 
 class Trims:
@@ -26,6 +42,7 @@ class Trims:
         self._term = term
         self._seams = term.seams
         self.trimmer = Trimmer(term.first_job(JobKind.TRIM))
+        self.stale = StaleReplicas(term.first_job(JobKind.TRIM) + STALE_JOBS)
 
     async def round(self) -> bool:
         """See dfs.metaserver.duty."""
@@ -33,6 +50,7 @@ class Trims:
         trimmer.expire(now)
         if not term.repair.planner.is_short():
             await self._read()
+            await self._take_stale(now)
         if not term.active:
             return False
         for verify in trimmer.verifications():
@@ -116,6 +134,53 @@ class Trims:
             mac=bytes(32),
         )
 
+    # ---- generations that were given up
+
+    def offer_stale(self, node: int, held: HeldReplica) -> None:
+        """An inventory names a replica of a generation that was given up."""
+        self.stale.offer(Stale(node, held.file_id, held.index, held.generation, held.number, held.length))
+
+    async def _take_stale(self, now: float) -> None:
+        self.stale.expire(now)
+        asked = self.stale.request(self._may_trim)
+        if not asked:
+            return
+        rows = await self._seams.reader.look(stale_answer, asked)
+        if self._term.active:
+            views = {view.number: view for view in self._term.repair.views()}
+            for order in self.stale.receive(rows, views, now):
+                self._order_stale(order)
+
+    def _order_stale(self, order: StaleOrder) -> None:
+        stale = order.stale
+        removal = Removal(
+            kind=RemovalKind.STALE,
+            file_id=FileId(stale.file_id),
+            index=stale.index,
+            generation=Generation(stale.generation),
+            node=NodeNumber(stale.node),
+            number=stale.number,
+            committed=Generation(order.committed),
+            survivors=(),
+            term=self._term.term,
+            evidence=0,
+            expires_ms=0,
+            mac=bytes(32),
+        )
+        job = Job(
+            job=order.job,
+            kind=JobKind.TRIM,
+            file_id=removal.file_id,
+            index=removal.index,
+            generation=removal.generation,
+            length=stale.length,
+            sha256=bytes(32),
+            targets=(),
+            grant=None,
+            removal=self._term.granter.removal(removal),
+        )
+        self._term.orders.put(stale.node, job, self._seams.seconds() + STEP_SECONDS)
+
     # ---- how orders ended
 
     def verified(self, result: JobResult) -> None:
@@ -125,6 +190,9 @@ class Trims:
 
     async def trimmed(self, beat: Heartbeat, result: JobResult) -> None:
         """A node reports on an order; having had nothing is success as well."""
+        stale = self.stale.ended(result.job)
+        if stale is not None and result.code == 0:
+            self._term.tales.add(EventKind.TRIMMED, beat.node, stale.length, "stale generation")
         trim = self.trimmer.trimmed(result.job, result.code == 0)
         if trim is not None:
             self._term.tales.add(EventKind.TRIMMED, beat.node, trim.copies.length, "surplus")
@@ -132,4 +200,5 @@ class Trims:
 
     def failed(self, job: int) -> None:
         """An order that nobody took."""
+        self.stale.ended(job)
         self.trimmer.verified(job, False)

@@ -158,7 +158,7 @@ class InventoryTests(SynchronousTestCase):
     def test_all_is_well(self) -> None:
         """What is held as recorded makes no difference."""
         found = self.compare(3, *(self.held(index, index + 1) for index in range(3)))
-        self.assertEqual(found, inventories.Differences((), (), 0, 0, None))
+        self.assertEqual(found, inventories.Differences((), (), 0, 0, (), None))
 
     def test_missing(self) -> None:
         """What is recorded and not held is missing, but only if its number is at or below the inventory's (S06)."""
