@@ -21,6 +21,7 @@ from twisted.logger import Logger
 
 from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.commit import CommitBatcher
+from dfs.chunkserver.compacting import Compactor
 from dfs.chunkserver.config import ChunkServerConfig
 from dfs.chunkserver.copying import Worker
 from dfs.chunkserver.damage import Damage
@@ -91,6 +92,7 @@ class ChunkServer(Service):
         self._scrubber: Scrubber | None = None
         self._reporting: Reporting | None = None
         self._keeper: Keeper | None = None
+        self._compactor: Compactor | None = None
         self._starting: Deferred[None] | None = None
         self._fatal = False
 
@@ -117,6 +119,8 @@ class ChunkServer(Service):
                 self._reporting.start()
             if self._keeper is not None:
                 self._keeper.start()
+            if self._compactor is not None:
+                self._compactor.start()
             self.ready.callback(self)
 
     async def _open(self) -> FolderIdentity:
@@ -164,6 +168,7 @@ class ChunkServer(Service):
         gets = Gets(runtime.reactor, store)
         service = self.service = ChunkService(around, keys, self.clock, gets)
         store.time_ms = self.cluster_time_ms
+        self._compactor = Compactor(runtime, store)
         keeper = self._keeper = Keeper(
             runtime,
             config.node,
@@ -279,6 +284,9 @@ class ChunkServer(Service):
         try:
             if self._keeper is not None:
                 await deadline(Deferred.fromCoroutine(self._keeper.stop()), DRAIN, self.runtime.reactor, "the keeper")
+            if self._compactor is not None:
+                stopped = Deferred.fromCoroutine(self._compactor.stop())
+                await deadline(stopped, DRAIN, self.runtime.reactor, "the compaction")
             if self._scrubber is not None:
                 await deadline(Deferred.fromCoroutine(self._scrubber.stop()), DRAIN, self.runtime.reactor, "the scrub")
             await deadline(self.store.idle(), DRAIN, self.runtime.reactor, "the disk's last calls")

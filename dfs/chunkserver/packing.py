@@ -148,7 +148,7 @@ class Packing:
                 store.check_writable()  # a sync that failed beside ours may have been ours: errors are told once
                 held = small.held(number)
                 store.index.add(held, place)
-                self._grown(place, small)
+                self.grown(place, len(small.content) + footers.footer_length(len(small.content), small.description))
                 return held
             finally:
                 store.numbers.settle(number)
@@ -169,11 +169,15 @@ class Packing:
         done = await DeferredList(begun, consumeErrors=True)
         return [outcome_of(ok, result) for ok, result in done]
 
-    def _grown(self, place: Place, small: SmallPut) -> None:
+    def grown(self, place: Place, body: int) -> None:
+        """A record with a body of that length was appended there."""
         usage = self.usage.setdefault(place.segment, Usage(records.PAGE, 0, True))
-        length = len(small.content)
-        end = place.offset + records.record_size(length + footers.footer_length(length, small.description))
-        usage.length = max(usage.length, end)
+        usage.length = max(usage.length, place.offset + records.record_size(body))
+
+    @property
+    def current(self) -> int:
+        """The segment that is written, 0 for none."""
+        return 0 if self._writer is None else self._writer.current
 
     # ---- taking away ----------------------------------------------------------------------------
 

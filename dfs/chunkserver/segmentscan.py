@@ -38,6 +38,7 @@ class Found:
     :ivar damaged: offsets at which something durable is bad; ``torn``: of what may never have been durable;
         ``unreadable``: of what the disk does not read.
     :ivar gone: bytes of records that were removed.
+    :ivar aside: records that were set aside in their place.
     """
 
     number: int
@@ -47,11 +48,12 @@ class Found:
     torn: list[int] = Factory(list)
     unreadable: list[tuple[int, str]] = Factory(list)
     gone: int = 0
+    aside: int = 0
 
     @property
     def whole(self) -> bool:
-        """Whether nothing in it is bad: only then may it be removed once its replicas are elsewhere."""
-        return not (self.damaged or self.torn or self.unreadable)
+        """Whether nothing in it is bad or kept: only then may it be removed once its replicas are elsewhere."""
+        return not (self.damaged or self.torn or self.unreadable or self.aside)
 
 
 def numbers_of(disk: IDisk, layout: Layout) -> list[int]:
@@ -104,6 +106,8 @@ class _Scan:
                 self._judge(head, newest)
             elif head.kind == records.REMOVED:
                 found.gone += head.end - head.place.offset
+            else:
+                found.aside += 1
         return found
 
     def _read_segment_head(self) -> None:

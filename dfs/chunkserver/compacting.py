@@ -1,0 +1,170 @@
+"""Giving the space of removed records back: what is left of a segment moves to another, then the segment goes.
+
+No healthy byte goes before its replacement is proven (S17): a record is read and compared with its checksums, appended
+elsewhere with the same number, synced, read back and compared again; only then is it listed in its new place, and the
+old one marked as removed, so that it does not come back.  A crash in between leaves replicas in two places, which the
+next start settles (dfs.chunkserver.packing).  A segment goes when nothing but removed records is left in it.
+
+A segment with a bad place is left alone: what is damaged there is kept as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from dfs.chunkserver import reading, recordfile, segments, segmentscan
+from dfs.chunkserver.errors import Unreadable
+from dfs.chunkserver.layout import Layout
+from dfs.chunkserver.packing import Usage
+from dfs.chunkserver.records import PAGE, REMOVED, SEGMENT_SIZE, Place, RecordHead
+from dfs.chunkserver.segments import Added
+from dfs.chunkserver.segmentscan import Found
+from dfs.chunkserver.store import ChunkStore
+from dfs.disk.errors import NotFound
+from dfs.disk.interfaces import IDisk
+from dfs.protocol.errors import DFSError, ReplicaCorrupt, ReplicaNotFound
+from dfs.protocol.values import ChunkRef
+from dfs.runtime.interfaces import Runtime
+from dfs.runtime.ticker import Ticker
+
+_log = Logger()
+
+INTERVAL = 30.0
+"""Seconds from one segment to the next."""
+
+BATCH = 64
+"""Records moved at once; at most 4 MiB of memory."""
+
+SPARSE = SEGMENT_SIZE // 64
+"""Bytes below which a segment that nobody writes to any more is moved to another, however full."""
+
+
+def is_due(usage: Usage) -> bool:
+    """Whether a segment that is not written any more should go: half of it is removed, or it is short."""
+    return usage.whole and (2 * usage.gone >= usage.length - PAGE or usage.length < SPARSE)
+
+
+class Compactor:
+    """Looks after the segments of a store.
+
+    :ivar moved: records that got another place, since the start.
+    :ivar removed: segments that went.
+    """
+
+    def __init__(self, runtime: Runtime, store: ChunkStore) -> None:
+        self.moved = self.removed = 0
+        self._store = store
+        self._ticker = Ticker(runtime.reactor, INTERVAL, self._tick, "compaction")
+        self._round: Deferred[None] | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        self._ticker.start()
+
+    async def stop(self) -> None:
+        """No step begins after this; fires when the last one ended."""
+        self._stopped = True
+        self._ticker.stop()
+        if self._round is not None:
+            await self._round
+
+    def _tick(self, ticks: int) -> None:
+        if self._round is None:
+            self._round = Deferred.fromCoroutine(self._tick_round())
+            if self._round.called:
+                self._round = None
+
+    async def _tick_round(self) -> None:
+        try:
+            await self.round()
+        except DFSError as error:
+            _log.info("segments stay as they are for now: {error}", error=error)
+        except Exception:  # noqa: BLE001 - a defect in one round must not end the next ones
+            _log.failure("a round of the compaction failed")
+        finally:
+            self._round = None
+
+    async def round(self) -> int:
+        """Compact the segment that gives back most, if one is due; its number, 0 for none.  Raises DFSError."""
+        packing = self._store.packing
+        due = [(usage.gone, -number) for number, usage in packing.usage.items() if is_due(usage)]
+        due = [(gone, number) for gone, number in due if -number != packing.current]
+        if not due or self._alone(due):
+            return 0
+        number = -max(due)[1]
+        await self._compact(number)
+        return number
+
+    def _alone(self, due: list[tuple[int, int]]) -> bool:
+        """Whether there is only one short segment, which would just get another number."""
+        return len(due) == 1 and not due[0][0] and not self._store.packing.current
+
+    async def _compact(self, number: int) -> None:
+        store, packing = self._store, self._store.packing
+        store.check_writable()
+        found = await self._scan(number)
+        for at in range(0, len(found.replicas), BATCH):
+            if self._stopped:
+                return
+            with packing.groups.together():
+                moves = [Deferred.fromCoroutine(self._move(head)) for head in found.replicas[at : at + BATCH]]
+            outcomes: list[tuple[bool, Any]] = await DeferredList(moves, consumeErrors=True)
+            for failure in (outcome for ok, outcome in outcomes if not ok):
+                failure.raiseException()
+        left = await self._scan(number)
+        if left.whole and not left.replicas:
+            await store.run(remove_segment, store.disk, store.layout, number)
+            del packing.usage[number]
+            self.removed += 1
+
+    async def _scan(self, number: int) -> Found:
+        store = self._store
+        found: Found = await store.run(segmentscan.scan, store.disk, store.layout, number, False)
+        self._store.packing.usage[number] = Usage(found.length, found.gone, found.whole)
+        return found
+
+    async def _move(self, head: RecordHead) -> None:
+        """Give one record another place, if it is listed there and whole.  Raises DFSError."""
+        store, packing, ref = self._store, self._store.packing, head.ref
+        async with store.locks.alone(ref):
+            store.check_writable()
+            if store.index.place(ref) != head.place:
+                return
+            try:
+                body: bytes = await store.run(read_body, store.disk, store.layout, ref, head.place)
+            except (ReplicaCorrupt, ReplicaNotFound, Unreadable) as error:
+                _log.warn("{ref} stays where it is: {error}", ref=ref, error=error)
+                return
+            place: Place = await packing.groups.add(Added(head.held, body))
+            packing.grown(place, len(body))
+            try:
+                await store.run(reading.verify, store.disk, store.layout, ref, place)
+            except DFSError:
+                await packing.mark(place, ref, REMOVED)  # else it would come back after the other one's removal
+                raise
+            store.index.add(head.held, place)
+            self.moved += 1
+            await packing.mark(head.place, ref, REMOVED)
+
+
+def read_body(disk: IDisk, layout: Layout, ref: ChunkRef, place: Place) -> bytes:
+    """Chunk and footer of a record, compared with its checksums; blocking.  Raises ReplicaCorrupt, Unreadable,
+    NotFound, DiskError."""
+    reading.verify(disk, layout, ref, place)
+    record = recordfile.open_record(disk, layout, ref, place)
+    try:
+        return record.pread(record.size(), 0)
+    finally:
+        record.close()
+
+
+def remove_segment(disk: IDisk, layout: Layout, number: int) -> None:
+    """Unlink a segment, durably; blocking.  Raises DiskError."""
+    try:
+        disk.unlink(layout.segment(segments.name_of(number)))
+    except NotFound:
+        pass  # whoever removed it may have died before the sync
+    disk.sync_folder(layout.segments)
