@@ -19,7 +19,7 @@ from dfs.chunkserver import reading, recordfile, segments, segmentscan
 from dfs.chunkserver.errors import Unreadable
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.packing import Usage
-from dfs.chunkserver.records import PAGE, REMOVED, SEGMENT_SIZE, Place, RecordHead
+from dfs.chunkserver.records import PAGE, REMOVED, Place, RecordHead
 from dfs.chunkserver.segments import Added
 from dfs.chunkserver.segmentscan import Found
 from dfs.chunkserver.store import ChunkStore
@@ -38,26 +38,28 @@ INTERVAL = 30.0
 BATCH = 64
 """Records moved at once; at most 4 MiB of memory."""
 
-SPARSE = SEGMENT_SIZE // 64
-"""Bytes below which a segment that nobody writes to any more is moved to another, however full."""
+SHORT = 64
+"""A segment that nobody writes to any more is moved to another, however full, if it has less than this part of what a
+segment may have."""
 
 
-def is_due(usage: Usage) -> bool:
+def is_due(usage: Usage, size: int) -> bool:
     """Whether a segment that is not written any more should go: half of it is removed, or it is short."""
-    return usage.whole and (2 * usage.gone >= usage.length - PAGE or usage.length < SPARSE)
+    return usage.whole and (2 * usage.gone >= usage.length - PAGE or usage.length * SHORT < size)
 
 
 class Compactor:
     """Looks after the segments of a store.
 
+    :param interval: seconds from one segment to the next.
     :ivar moved: records that got another place, since the start.
     :ivar removed: segments that went.
     """
 
-    def __init__(self, runtime: Runtime, store: ChunkStore) -> None:
+    def __init__(self, runtime: Runtime, store: ChunkStore, interval: float = INTERVAL) -> None:
         self.moved = self.removed = 0
         self._store = store
-        self._ticker = Ticker(runtime.reactor, INTERVAL, self._tick, "compaction")
+        self._ticker = Ticker(runtime.reactor, interval, self._tick, "compaction")
         self._round: Deferred[None] | None = None
         self._stopped = False
 
@@ -90,7 +92,7 @@ class Compactor:
     async def round(self) -> int:
         """Compact the segment that gives back most, if one is due; its number, 0 for none.  Raises DFSError."""
         packing = self._store.packing
-        due = [(usage.gone, -number) for number, usage in packing.usage.items() if is_due(usage)]
+        due = [(usage.gone, -number) for number, usage in packing.usage.items() if is_due(usage, packing.size)]
         due = [(gone, number) for gone, number in due if -number != packing.current]
         if not due or self._alone(due):
             return 0

@@ -21,7 +21,9 @@ class ChunkServerConfig:
     ``meta`` the host:port of the metadata nodes; ``key`` the cluster key, 32 bytes.  ``reserve``: bytes that
     writes leave free.  ``scrub_period``: seconds from one reading of every replica to the next, 0 is never;
     ``quarantine``: seconds that a replica is kept aside before it may be deleted; ``segments``: small replicas are
-    packed; ``versions``: of the protocol, the lowest and the highest that it speaks, what the release knows (S39)."""
+    packed, in segments of at most ``segment_size`` bytes; ``compaction``: seconds from one segment whose space is given
+    back to the next; ``versions``: of the protocol, the lowest and the highest that it speaks, what the release knows
+    (S39)."""
 
     node: str
     data: str
@@ -36,6 +38,8 @@ class ChunkServerConfig:
     scrub_period: float = 14 * 86400.0
     quarantine: float = 86400.0
     segments: bool = False
+    segment_size: int = 64 << 20
+    compaction: float = 30.0
     versions: tuple[int, int] = SPOKEN
 
 

@@ -132,7 +132,7 @@ class ChunkServer(Service):
             incarnation = self.runtime.entropy(16)
             identity = await threads.run(claim, self.disk, self._folder, config.node, self.cluster, incarnation)
         layout = Layout(config.data, self.cluster)
-        rules = WriteRules(config.reserve, config.durable, config.segments)
+        rules = WriteRules(config.reserve, config.durable, config.segments, config.segment_size)
         store = ChunkStore(self.runtime, self.disk, layout, config.node, rules)
         try:
             report = await store.open()
@@ -168,7 +168,7 @@ class ChunkServer(Service):
         gets = Gets(runtime.reactor, store)
         service = self.service = ChunkService(around, keys, self.clock, gets)
         store.time_ms = self.cluster_time_ms
-        self._compactor = Compactor(runtime, store)
+        self._compactor = Compactor(runtime, store, config.compaction)
         keeper = self._keeper = Keeper(
             runtime,
             config.node,

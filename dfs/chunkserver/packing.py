@@ -175,6 +175,11 @@ class Packing:
         usage.length = max(usage.length, place.offset + records.record_size(body))
 
     @property
+    def size(self) -> int:
+        """Bytes at which a segment is full."""
+        return self._rules.segment_size
+
+    @property
     def current(self) -> int:
         """The segment that is written, 0 for none."""
         return 0 if self._writer is None else self._writer.current

@@ -59,9 +59,6 @@ BODY = 128
 SMALL = PIECE
 """Bytes of the longest chunk that is packed: one piece, so it has at most one checksum."""
 
-SEGMENT_SIZE = 64 << 20
-"""Bytes of a segment, one group more at most."""
-
 REPLICA, REMOVED, ASIDE = 1, 2, 3
 
 _SEGMENT = struct.Struct(">B3sI16s8s")

@@ -25,7 +25,7 @@ from attrs import define, evolve, frozen
 from dfs.chunkserver import footer as footers
 from dfs.chunkserver import records
 from dfs.chunkserver.layout import Layout
-from dfs.chunkserver.records import BODY, PAGE, REPLICA, SEGMENT_SIZE, Place, RecordHead, SegmentHead
+from dfs.chunkserver.records import BODY, PAGE, REPLICA, Place, RecordHead, SegmentHead
 from dfs.chunkserver.writing import WriteRules
 from dfs.disk.errors import DiskError, SyncFailed
 from dfs.disk.interfaces import IDisk, IDiskFile
@@ -160,7 +160,7 @@ class SegmentWriter:
         end = segment.end
         for count, each in enumerate(added):
             end += each.size
-            if end > SEGMENT_SIZE and count:
+            if end > self._rules.segment_size and count:
                 return added[:count]
         return added
 
@@ -187,7 +187,7 @@ class SegmentWriter:
             if fresh:
                 self._disk.sync_folder(self._layout.segments)
         segment.end = at
-        if at >= SEGMENT_SIZE:
+        if at >= self._rules.segment_size:
             self._forget()
         return places
 
@@ -205,7 +205,7 @@ class SegmentWriter:
 
     def _writable(self) -> _Open:
         """The segment to write to, a new one if need be."""
-        if self._open is not None and self._open.end < SEGMENT_SIZE:
+        if self._open is not None and self._open.end < self._rules.segment_size:
             return self._open
         self._forget()
         number = self._last + 1

@@ -36,11 +36,13 @@ RESERVE = 64 << 20
 class WriteRules:
     """``reserve``: bytes that writes leave free on the disk, for logs and the file system itself (S21).
     ``durable``: False skips every sync (DFS_DURABILITY=none).  ``segments``: small replicas are packed into segments
-    (DFS_SEGMENTS); those that are packed already are served either way."""
+    (DFS_SEGMENTS); those that are packed already are served either way.  ``segment_size``: bytes at which a segment is
+    full."""
 
     reserve: int = RESERVE
     durable: bool = True
     segments: bool = False
+    segment_size: int = 64 << 20
 
 
 def check_pieces(block: Block) -> None:

@@ -64,6 +64,7 @@ class ClusterSettings:
     reserve: int = 0
     scrub_period: float = 60.0
     quarantine: float = 30.0
+    segments: bool = False
 
 
 class HostDown(Exception):
@@ -288,6 +289,9 @@ class SimulatedCluster:
                 reserve=settings.reserve,
                 scrub_period=settings.scrub_period,
                 quarantine=settings.quarantine,
+                segments=settings.segments,
+                segment_size=1 << 20,
+                compaction=2.0,
                 versions=self.versions.get(host.name, SPOKEN),
             )
             server = ChunkServer(config, runtime, disk, on_fatal)

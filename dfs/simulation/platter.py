@@ -14,6 +14,18 @@ def peek(disk: SimulatedDisk, path: str) -> bytes | None:
     return bytes(inode.content) if isinstance(inode, Inode) else None
 
 
+def peek_part(disk: SimulatedDisk, path: str, offset: int, length: int) -> bytes:
+    """Some of a file's bytes; none if there is no file."""
+    inode = disk.tree.find(path)
+    return bytes(inode.content[offset : offset + length]) if isinstance(inode, Inode) else b""
+
+
+def length_of(disk: SimulatedDisk, path: str) -> int:
+    """Of a file, 0 if there is none."""
+    inode = disk.tree.find(path)
+    return len(inode.content) if isinstance(inode, Inode) else 0
+
+
 def paths(disk: SimulatedDisk, folder: str) -> list[str]:
     """Paths of all files below a folder, sorted; none where the folder is missing."""
     place = disk.tree.find(folder)

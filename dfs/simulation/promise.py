@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import chain
 
 from attrs import frozen
 
@@ -30,6 +31,7 @@ from dfs.raft.core import RaftCore
 from dfs.raft.core.types import Role
 from dfs.simulation.cluster import DATA, SimulatedCluster
 from dfs.simulation.inspection import core_of, glance, head_of, machine_of, orders_of, store_of, term_of
+from dfs.simulation.packed import PackedReplicas
 from dfs.simulation.platter import paths, peek
 from dfs.simulation.raftwatch import RaftWatch
 
@@ -82,6 +84,7 @@ class Promise:
         self.violations: list[str] = []
         self.looks = 0
         self._layout = Layout(DATA, cluster.cluster_id)
+        self._packed = PackedReplicas(f"{DATA}/segments")
         self._raft = RaftWatch(self.violated)
         self._seen: dict[str, object] = {}
         self._applied: dict[str, tuple[RaftCore, int]] = {}
@@ -212,11 +215,13 @@ class Promise:
 
     def holds(self, node: str, chunk: Chunk) -> bool:
         """Whether a chunk server's disk has these very bytes under this generation."""
-        content = peek(self.cluster.chunks[node].host.disk, self.path(chunk))
-        if content is None:
-            return False
-        content = content[: chunk.record.length]
-        return len(content) == chunk.record.length and hashlib.sha256(content).digest() == chunk.record.sha256
+        disk, record = self.cluster.chunks[node].host.disk, chunk.record
+        alone = peek(disk, self.path(chunk))
+        found = [] if alone is None else [alone[: record.length]]
+        return any(
+            len(content) == record.length and hashlib.sha256(content).digest() == record.sha256
+            for content in chain(found, self._packed.contents(disk, chunk.ref))
+        )
 
     async def settled(self, timeout: float) -> None:
         """Wait until the cluster is whole; a violation if it is not within ``timeout`` virtual seconds."""

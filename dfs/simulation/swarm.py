@@ -7,6 +7,8 @@ ISSTA 2012), and limits so small that what is rare in production happens all the
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from dfs.simulation.cluster import ClusterSettings
 from dfs.simulation.dice import Dice
 from dfs.simulation.faults import KINDS, USUAL, Mix
@@ -22,7 +24,7 @@ def plan_of(seed: int) -> Plan:
     """The run that a seed draws."""
     dice = Dice(World(seed).random("plan"))
     settings = draw_settings(dice)
-    return Plan(
+    plan = Plan(
         settings,
         clients=1 + dice.below(4),
         seconds=dice.pick([8.0, 12.0, 20.0]),
@@ -35,6 +37,7 @@ def plan_of(seed: int) -> Plan:
         small=dice.chance(0.25),
         latency=min(dice.pick([0.0003, 0.0003, 0.003, 0.02]), settings.election_ticks * settings.tick / ROUND_TRIPS),
     )
+    return evolve(plan, settings=evolve(settings, segments=dice.chance(0.5)))
 
 
 def draw_settings(dice: Dice) -> ClusterSettings:

@@ -51,15 +51,17 @@ async def open_packed(
 class PackedCase(SynchronousTestCase):
     """Gives a disk and a store on it."""
 
+    rules = PACK
+
     def setUp(self) -> None:
         self.disk = SimulatedDisk()
         self.layout = Layout(ROOT, CLUSTER)
         self.report = OpenReport(0, 0, 0, 0, 0)
         self.store = self.start()
 
-    def start(self, threads: IThreads | None = None, rules: WriteRules = PACK) -> ChunkStore:
+    def start(self, threads: IThreads | None = None, rules: WriteRules | None = None) -> ChunkStore:
         """What a start finds."""
-        store, self.report = self.run_now(open_packed(self.disk, threads, rules))
+        store, self.report = self.run_now(open_packed(self.disk, threads, rules or self.rules))
         return store
 
     def restart(self) -> ChunkStore:

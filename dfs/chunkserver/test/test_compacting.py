@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from random import Random
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from dfs.chunkserver import compacting, segments
+from dfs.chunkserver import compacting
 from dfs.chunkserver.compacting import INTERVAL, Compactor
 from dfs.chunkserver.records import PAGE, Place
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.test.fakes import fake_runtime
-from dfs.chunkserver.test.packed import PackedCase, ref, small
+from dfs.chunkserver.test.packed import PACK, PackedCase, ref, small
 from dfs.chunkserver.test.test_crash import DyingThreads
 from dfs.protocol.errors import NoSpace, ReplicaNotFound
 from dfs.runtime.interfaces import IThreads
@@ -22,9 +23,9 @@ from dfs.simulation.disk import SimulatedDisk
 class CompactingCase(PackedCase):
     """A segment of four replicas, of which two were removed; another life writes elsewhere."""
 
+    rules = evolve(PACK, segment_size=5 * PAGE)
+
     def setUp(self) -> None:
-        self.patch(segments, "SEGMENT_SIZE", 5 * PAGE)
-        self.patch(compacting, "SPARSE", 0)
         super().setUp()
         self.fill()
 
@@ -83,6 +84,14 @@ class CompactingTests(CompactingCase):
         assert place is not None
         self.assertEqual(place.segment, 1)
 
+    def test_off_the_list(self) -> None:
+        """A replica that is off the list and could not be set aside keeps its segment."""
+        self.store.index.remove(ref(2))
+        self.compact()
+        self.assertEqual(self.names(), ["00000001.seg", "00000002.seg"])
+        self.restart()
+        self.assertEqual(self.held(), [2, 4])
+
     def test_bad_place(self) -> None:
         """A segment with a damaged place is never removed."""
         self.disk.flip_bits(self.segment(), 2 * PAGE)
@@ -122,7 +131,7 @@ class CompactingTests(CompactingCase):
 
     def test_short_segments(self) -> None:
         """Short segments that former processes left are put together; a single one is left as it is."""
-        self.patch(compacting, "SPARSE", 10 * PAGE)
+        self.patch(compacting, "SHORT", 1)
         self.compact()
         self.restart()
         self.assertEqual(self.compact(), 0)

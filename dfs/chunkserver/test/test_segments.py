@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from dfs.chunkserver import groups
 from dfs.chunkserver.damage import Damage
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.handles import Writing
@@ -257,7 +259,9 @@ class StoreTests(PackedCase):
 
     def test_rotation(self) -> None:
         """A segment has a bounded size: then another begins, also in the middle of a group."""
-        self.patch(segments_module(), "SEGMENT_SIZE", 5 * PAGE)
+        self.disk.end_process()
+        self.rules = evolve(PACK, segment_size=5 * PAGE)
+        self.store = self.start()
         self.successResultOf(self.store.put_small([small(file_id) for file_id in range(1, 12)]))
         self.assertEqual(len(self.disk.list_folder(self.layout.segments)), 3)
         self.restart()
@@ -277,7 +281,7 @@ class StoreTests(PackedCase):
 
     def test_many_wait(self) -> None:
         """Work that waits for the disk is bounded: beyond it the sender hears Busy."""
-        self.patch(groups_module(), "WAITING", 3000)
+        self.patch(groups, "WAITING", 3000)
         threads = InlineThreads()
         self.disk.end_process()
         self.store = self.start(threads)
@@ -300,18 +304,6 @@ def small_fields(file_id: int) -> tuple[bytes, tuple[int, ...], bytes]:
     """Of another put's bytes."""
     other = small(file_id)
     return other.content, other.crcs, other.sha256
-
-
-def segments_module() -> object:
-    from dfs.chunkserver import segments
-
-    return segments
-
-
-def groups_module() -> object:
-    from dfs.chunkserver import groups
-
-    return groups
 
 
 async def appended(writing: Writing | SmallWriting, block: Block) -> None:

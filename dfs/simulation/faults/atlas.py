@@ -14,14 +14,17 @@ import hashlib
 
 from attrs import define
 
+from dfs.protocol.values import chunk_id
 from dfs.raft.log_format import BadRecord, batches_behind, decode_segment_header
 from dfs.simulation.cluster import DATA, SimulatedCluster
 from dfs.simulation.disk import SimulatedDisk
 from dfs.simulation.nodes import SimulatedNode
-from dfs.simulation.platter import overwrite, paths, peek
+from dfs.simulation.packed import heads
+from dfs.simulation.platter import length_of, overwrite, paths, peek
 
 CHUNKS = f"{DATA}/chunks"
 QUARANTINE = f"{DATA}/quarantine"
+SEGMENTS = f"{DATA}/segments"
 LOG = f"{DATA}/raft/log-"
 
 
@@ -61,6 +64,15 @@ class Atlas:
         found = paths(self._cluster.chunks[node].host.disk, CHUNKS)
         return [path for path in found if path.endswith(".chunk") and self.victim(chunk_of(path)) == node]
 
+    def areas(self, node: str) -> list[tuple[str, int, int]]:
+        """The same with those that are packed: path, offset and length of each."""
+        disk, cluster = self._cluster.chunks[node].host.disk, self._cluster.cluster_id
+        return [(path, 0, length_of(disk, path)) for path in self.replicas(node)] + [
+            (path, head.place.offset, head.end - head.place.offset)
+            for path, head in heads(disk, SEGMENTS)
+            if self.victim(chunk_id(cluster, head.held.file_id, head.held.index).hex()) == node
+        ]
+
     def spoil(self, node: SimulatedNode, path: str, offset: int, content: bytes) -> Spot:
         """Other bytes are there from now on, on the platter too, and no operation tells."""
         before = overwrite(node.host.disk, path, offset, content)
@@ -78,7 +90,7 @@ class Atlas:
     def own_files(self, node: SimulatedNode) -> list[tuple[str, int]]:
         """Paths of a server's own files, each with how many of its bytes may rot."""
         disk = node.host.disk
-        own = [path for path in paths(disk, DATA) if not path.startswith((CHUNKS, QUARANTINE))]
+        own = [path for path in paths(disk, DATA) if not path.startswith((CHUNKS, QUARANTINE, SEGMENTS))]
         return [(path, reach) for path in own if (reach := self._reach(disk, path))]
 
     def _reach(self, disk: SimulatedDisk, path: str) -> int:

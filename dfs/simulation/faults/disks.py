@@ -10,7 +10,7 @@ from dfs.simulation.faults.atlas import Atlas, Spot
 from dfs.simulation.faults.ground import Ground
 from dfs.simulation.inode import SECTOR
 from dfs.simulation.nodes import SimulatedNode
-from dfs.simulation.platter import paths, peek
+from dfs.simulation.platter import paths, peek, peek_part
 
 HUGE = 1 << 40
 """Bytes that are always enough."""
@@ -77,27 +77,26 @@ def read_error(ground: Ground, atlas: Atlas) -> None:
 def rot(ground: Ground, atlas: Atlas) -> None:
     """A bit of a replica flips at rest (S11)."""
     node = ground.dice.pick(list(ground.cluster.chunks.values()))
-    found = atlas.replicas(node.name)
+    found = atlas.areas(node.name)
     if found:
-        path = ground.dice.pick(found)
-        content = peek(node.host.disk, path) or b"\0"
-        offset = ground.dice.below(len(content))
+        path, start, length = ground.dice.pick(found)
+        offset = start + ground.dice.below(length)
+        before = peek_part(node.host.disk, path, offset, 1)
         ground.note("rot of a chunk", f"{node.name} {path} {offset}")
-        atlas.spoil(node, path, offset, bytes([content[offset] ^ 1 << ground.dice.below(8)]))
+        atlas.spoil(node, path, offset, bytes([before[0] ^ 1 << ground.dice.below(8)]))
 
 
 def misdirected(ground: Ground, atlas: Atlas) -> None:
     """Sectors that belong elsewhere are written over those of a replica."""
     node = ground.dice.pick(list(ground.cluster.chunks.values()))
-    found = atlas.replicas(node.name)
+    found = atlas.areas(node.name)
     if not found:
         return
-    path = ground.dice.pick(found)
+    path, first, reach = ground.dice.pick(found)
     source = peek(node.host.disk, ground.dice.pick(paths(node.host.disk, DATA))) or b"\0"
-    target = peek(node.host.disk, path) or b""
-    offset = ground.dice.below(len(target) // SECTOR + 1) * SECTOR
+    offset = first + ground.dice.below(reach // SECTOR + 1) * SECTOR
     start = ground.dice.below(len(source) // SECTOR + 1) * SECTOR
-    length = min(SECTOR * ground.dice.pick([1, 8]), len(target) - offset, len(source) - start)
+    length = min(SECTOR * ground.dice.pick([1, 8]), first + reach - offset, len(source) - start)
     ground.note("misdirected write", f"{node.name} {path} {offset} {length}")
     atlas.spoil(node, path, offset, source[start : start + length])
 
