@@ -290,7 +290,7 @@ class SimulatedCluster:
                 scrub_period=settings.scrub_period,
                 quarantine=settings.quarantine,
                 segments=settings.segments,
-                segment_size=1 << 20,
+                segment_size=256 << 10,
                 compaction=2.0,
                 versions=self.versions.get(host.name, SPOKEN),
             )

@@ -18,6 +18,7 @@ from dfs.test.crash.calls import Mark, Recording, Tree
 from dfs.test.crash.chunks import Chunks
 from dfs.test.crash.draws import State, states
 from dfs.test.crash.lives import judge, record
+from dfs.test.crash.packed import Segments
 from dfs.test.crash.raftlog import RaftLog
 from dfs.test.crash.recording import Recorder, read_tree, write_tree
 from dfs.test.crash.subjects import Subject
@@ -28,6 +29,7 @@ SUBJECTS: tuple[Subject, ...] = (
     Tables("berkeleydb", traced=True, torn_pages=4096),
     Tables("semidbm"),
     Chunks(),
+    Segments(),
     RaftLog(),
 )
 DEPTH = 4

@@ -62,7 +62,7 @@ class Injection:
         self.judged = 0
         self._folder = folder
         self._start: Tree = {}
-        if subject.name == "chunks":  # its format takes a thousand calls, and is tried elsewhere
+        if subject.name in ("chunks", "segments"):  # its format takes a thousand calls, and is tried elsewhere
             self._start = self._begun(0, self._root("founded"))[0]
         self.opening = self._begun(0, self._root("opened"))[1]
         """Calls of a life before it is open."""

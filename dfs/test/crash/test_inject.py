@@ -45,6 +45,10 @@ class InjectTests(SynchronousTestCase):
         neither writes nor starts again before the machine did."""
         self.survives("chunks")
 
+    def test_segments(self) -> None:
+        """S21 S31 S09: so does one that packs small replicas."""
+        self.survives("segments")
+
     def test_berkeleydb(self) -> None:
         """S21 S31 R33: Berkeley DB's store stops at the first error and opens with whole batches."""
         self.survives("berkeleydb")

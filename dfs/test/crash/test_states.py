@@ -14,6 +14,7 @@ from dfs.test.crash.chunks import Chunks
 from dfs.test.crash.draws import State, states
 from dfs.test.crash.hunt import SUBJECTS, Found, Hunt, compare, digest_of, scratch
 from dfs.test.crash.lives import judge, live
+from dfs.test.crash.packed import Segments
 from dfs.test.crash.raftlog import RaftLog
 from dfs.test.crash.recording import Killed, Recorder, RecordingDisk, write_tree
 from dfs.test.crash.subjects import Subject
@@ -54,6 +55,11 @@ class SampleTests(Sample):
     def test_chunks(self) -> None:
         """S05 S09 S10: each replica is whole or absent, those that were acknowledged are there, none comes back."""
         self.tried(Chunks(), 80, 20)
+
+    def test_segments(self) -> None:
+        """S05 S09 S15 S17: each packed replica is whole or absent, those acknowledged are there, and none comes back,
+        through rotation and compaction."""
+        self.tried(Segments(), 120, 30)
 
     def test_berkeleydb(self) -> None:
         """R31 R33: Berkeley DB, its own system calls recorded, opens with a prefix of whole batches with every synced
