@@ -121,10 +121,16 @@ class Compactor:
             await store.run(remove_segment, store.disk, store.layout, number)
             del packing.usage[number]
             self.removed += 1
+        else:  # something in it is bad or kept: not before the next start
+            packing.usage[number].whole = False
 
     async def _scan(self, number: int) -> Found:
         store = self._store
-        found: Found = await store.run(segmentscan.scan, store.disk, store.layout, number, False)
+        try:
+            found: Found = await store.run(segmentscan.scan, store.disk, store.layout, number, False)
+        except ReplicaNotFound:
+            del store.packing.usage[number]  # gone without our doing: whoever reads of it is told
+            raise
         self._store.packing.usage[number] = Usage(found.length, found.gone, found.whole)
         return found
 

@@ -59,6 +59,7 @@ class Packing:
         self.usage: dict[int, Usage] = {}
         self._store, self._node, self._rules = store, node, rules
         self._writer: SegmentWriter | None = None
+        self._twice: list[tuple[Place, HeldReplica]] = []
         self.groups = Groups(self._perform, lambda error: dfs_error(error, node))
 
     # ---- start ----------------------------------------------------------------------------------
@@ -71,20 +72,23 @@ class Packing:
         if numbers or self._rules.segments:
             await store.run(_make_folder, store.disk, store.layout)
         highest = bad = 0
-        twice: list[tuple[Place, HeldReplica]] = []
         for number in numbers:
             found: Found = await store.run(segmentscan.scan, store.disk, store.layout, number, self._rules.durable)
             self.usage[number] = Usage(found.length, found.gone, found.whole)
             bad += self._tell(found)
             for head in found.replicas:
                 highest = max(highest, head.held.number)
-                twice += self._list(head)
+                self._list(head)
         self._writer = SegmentWriter(
             store.disk, store.layout, self._rules, store.entropy, max(numbers, default=0)
         )
+        return highest, bad
+
+    async def settle(self) -> None:
+        """What :meth:`open` found in two places is in one; the numbers were taken up before.  Raises DFSError."""
+        twice, self._twice = self._twice, []
         for place, held in twice:
             await self._settle(place, held)
-        return highest, bad
 
     def _tell(self, found: Found) -> int:
         """How many places of a segment are bad."""
@@ -97,18 +101,16 @@ class Packing:
             _log.error("{name} cannot be read at {offset}: {reason}", name=name, offset=offset, reason=reason)
         return len(found.damaged) + len(found.unreadable)
 
-    def _list(self, head: RecordHead) -> list[tuple[Place, HeldReplica]]:
-        """Into the index; of a replica that is there twice the older one, which is not listed."""
+    def _list(self, head: RecordHead) -> None:
+        """Into the index; of a replica that is there twice the older one waits to be settled."""
         index, ref = self._store.index, head.ref
-        there = index.get(ref)
-        if there is None:
-            index.add(head.held, head.place)
-            return []
-        former = index.place(ref)
-        if former is None or there.number > head.held.number:
-            return [(head.place, head.held)]
+        there, former = index.get(ref), index.place(ref)
+        if there is not None and (former is None or there.number > head.held.number):
+            self._twice.append((head.place, head.held))
+            return
+        if there is not None and former is not None:
+            self._twice.append((former, there))
         index.add(head.held, head.place)
-        return [(former, there)]
 
     async def _settle(self, place: Place, held: HeldReplica) -> None:
         """A crash left a replica in two places: the older one goes when the newer one was read whole (S17), so that it

@@ -120,6 +120,7 @@ class ChunkStore:
         self.numbers = Numbers(self.run, self.disk, self.layout.numbers, line)
         for entry in await self.run(quarantine.entries, self.disk, self.layout):
             self.quarantine.add(entry)
+        await self.packing.settle()
         return OpenReport(len(self.index), cleaned, set_aside, self.quarantined, unreadable, damaged)
 
     def _check_unreadable(self, found: startup.Scanned, before: int) -> int:

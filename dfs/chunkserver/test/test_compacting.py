@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from dfs.chunkserver import compacting
-from dfs.chunkserver.compacting import INTERVAL, Compactor
+from dfs.chunkserver.compacting import INTERVAL, Compactor, read_body
 from dfs.chunkserver.records import PAGE, Place
+from dfs.chunkserver.segments import Added
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.test.fakes import fake_runtime
 from dfs.chunkserver.test.packed import PACK, PackedCase, ref, small
@@ -158,6 +159,46 @@ class CompactingTests(CompactingCase):
         self.restart()
         self.failureResultOf(Deferred.fromCoroutine(self.store.open_reader(ref(2))), ReplicaNotFound)
         self.assertTrue(self.holds(4))
+
+
+class TwiceTests(PackedCase):
+    def twice(self, spoil: int) -> None:
+        """Replica 1 in two places with one number, as a compaction leaves it that was cut short; one is spoilt."""
+        self.put(1, 2)
+        first = self.content()
+        held = self.store.index.get(ref(1))
+        assert held is not None
+        body = read_body(self.disk, self.layout, ref(1), Place(1, PAGE))
+        self.restart()
+        self.put(3)
+        self.successResultOf(self.store.packing.groups.add(Added(held, body)))
+        self.assertEqual(self.content(), first)
+        self.disk.flip_bits(self.segment(spoil), 2 * PAGE + 300 if spoil == 2 else PAGE + 300)
+        self.put(4)
+
+    def test_older_is_bad(self) -> None:
+        """A start keeps the newer place, and the older one does not come back."""
+        self.twice(1)
+        number = self.store.number
+        self.restart()
+        self.assertEqual(self.store.index.place(ref(1)), Place(2, 2 * PAGE))
+        self.assertGreaterEqual(self.store.number, number)
+        self.assertTrue(self.holds(1))
+        self.run_now(self.store.delete(ref(1)))
+        self.restart()
+        self.assertEqual(self.held(), [2, 3, 4])
+
+    def test_newer_is_bad(self) -> None:
+        """A start goes back to the older place where the newer one is bad, which it sets aside; and no number is given
+        again (S06, S11)."""
+        self.twice(2)
+        number = self.store.number
+        self.restart()
+        self.assertEqual(self.store.index.place(ref(1)), Place(1, PAGE))
+        self.assertTrue(self.holds(1))
+        self.assertEqual(self.store.quarantined, 1)
+        self.assertGreater(self.store.number, number)
+        self.flushLoggedErrors()
 
 
 class PowerCutTests(CompactingCase):
