@@ -6,6 +6,7 @@ a server that starts or stops is None.
 
 from __future__ import annotations
 
+from dfs.chunkserver.node import ChunkServer
 from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.machine import MetadataMachine
@@ -61,6 +62,16 @@ def term_of(server: MetaServer) -> LeaderTerm | None:
     """Its leadership, once it serves."""
     term = server._term
     return term if term is not None and term.loaded else None
+
+
+def spoken_versions(server: MetaServer | ChunkServer) -> set[int]:
+    """The versions of the protocol that it speaks now with whoever dialed it."""
+    found = set()
+    for connection in server._factory.connections if server._factory is not None else ():
+        established = connection._handshake.established
+        if established is not None:
+            found.add(established.version)
+    return found
 
 
 def leads(server: MetaServer) -> bool:

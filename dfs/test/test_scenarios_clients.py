@@ -34,3 +34,8 @@ class ClientScenarios(ScenarioCase):
         """A file is deleted and uploaded again under its name while it is read: the old bytes to the end, or an
         error (S47)."""
         self.play("S47", "a reader of a deleted file")
+
+    def test_ended_by_ctrl_c(self) -> None:
+        """Any command is cancelled at any moment, with and without a leader: it ends within a second, nothing half has
+        a final name, and the same command given again does its work (S48)."""
+        self.play("S48", "ended by Ctrl-C")

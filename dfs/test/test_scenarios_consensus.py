@@ -75,3 +75,19 @@ class ConsensusScenarios(ScenarioCase):
     def test_a_delete_during_an_upload(self) -> None:
         """Somebody ends an upload by its id while it runs: its writer is told, and its chunks go (S36)."""
         self.play("S36", "a delete during an upload")
+
+    def test_a_very_large_file_and_long_listings(self) -> None:
+        """What one more chunk changes in the tables does not grow with the file; pages name each name once (S37)."""
+        self.play("S37", "a very large file and long listings")
+
+    def test_a_member_differs(self) -> None:
+        """One member's tables are changed behind its back: the leader's alarm names it, and nobody before (S38)."""
+        self.play("S38", "a member differs")
+
+    def test_a_rolling_upgrade(self) -> None:
+        """Servers are upgraded one after the other, one goes back, old clients work all the while (S39)."""
+        self.play("S39", "a rolling upgrade")
+
+    def test_a_release_too_new(self) -> None:
+        """Servers of a release that nobody understands are refused and disturb nobody; put back, they belong (S39)."""
+        self.play("S39", "a release too new")

@@ -6,6 +6,8 @@
 - :mod:`~dfs.simulation.scenarios.damage`: disks that hold something else than was written (S07, S09, S10, S30);
 - :mod:`~dfs.simulation.scenarios.hindrances`: who is short, slow, out of reach, strange (S14, S22, S23, S33, S43, S44);
 - :mod:`~dfs.simulation.scenarios.consensus`: metadata and consensus (S24 to S39);
+- :mod:`~dfs.simulation.scenarios.metadata`: answers that are lost, large files, states that differ (S26 to S38);
+- :mod:`~dfs.simulation.scenarios.upgrades`: releases beside each other (S39);
 - :mod:`~dfs.simulation.scenarios.membership`: who belongs to the metadata cluster (S28, S35);
 - :mod:`~dfs.simulation.scenarios.clients`: clients and strangers (S40 to S48).
 """
@@ -23,6 +25,7 @@ from dfs.simulation.scenarios import (
     moves,
     replicas,
     scrubbing,
+    upgrades,
 )
 from dfs.simulation.stage import Scenario
 
@@ -36,6 +39,7 @@ ALL: tuple[Scenario, ...] = (
     *consensus.SCENARIOS,
     *metadata.SCENARIOS,
     *membership.SCENARIOS,
+    *upgrades.SCENARIOS,
     *clients.SCENARIOS,
 )
 

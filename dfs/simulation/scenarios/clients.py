@@ -1,10 +1,11 @@
-"""Uploads and downloads that are killed, files of every length, names that two want (S40 to S47)."""
+"""Uploads and downloads that are killed, files of every length, names that two want, Ctrl-C (S40 to S48)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 
 from dfs.client.errors import ChunkUnreadable, DFSError, FileExists, FileNotFound, LocalFileChanged
 from dfs.simulation.cluster import DATA, LOCAL, ClusterSettings
@@ -185,11 +186,56 @@ async def reader_of_a_deleted_file(stage: Stage) -> None:
     stage.counts.update(outcomes)
 
 
+async def ended_by_ctrl_c(stage: Stage) -> None:
+    """Any command is cancelled at any moment, with and without a leader: it ends within a second, nothing half has a
+    final name here or there, and the same command given again does its work."""
+    await stage.put("there", 12 * CHUNK)
+    client = stage.cluster.client()
+    client.host.disk.make_folders(LOCAL)
+    files = await client.enter()
+    content, out = stage.content(12 * CHUNK), f"{LOCAL}/out"
+    path = client.put_local(content, "in")
+
+    async def listing() -> None:
+        async for _ in files.list():
+            pass
+
+    commands: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+        "upload": lambda: files.upload(path, "new", chunk_size=CHUNK, parallel=2),
+        "download": lambda: files.download("there", out, parallel=2),
+        "delete": lambda: files.delete("none"),
+        "stat": lambda: files.stat("there"),
+        "list": listing,
+    }
+    for turn in range(6):
+        leader = await stage.leader()
+        if turn % 3 == 2:
+            leader.kill()
+        for name, command in commands.items():
+            doing = Deferred.fromCoroutine(command())
+            ends = ending(doing)
+            await stage.sleep(stage.dice.between(0.0, 0.03 if turn % 2 else 0.003))
+            doing.cancel()
+            await stage.until(lambda: ends, 1.0, f"{name} ends within a second of Ctrl-C")  # noqa: B023 - called here
+            stage.counts[f"{name} {type(ends[0]).__name__}"] += 1
+            found = peek(client.host.disk, out)
+            check(found is None or found == stage.stored["there"], "a half file has the final name")
+        leader.start()
+    await stage.leader()
+    if "new" not in await client.names():
+        await files.upload(path, "new", chunk_size=CHUNK)
+    stage.stored["new"] = content
+    await files.download("there", f"{LOCAL}/again")
+    check(peek(client.host.disk, f"{LOCAL}/again") == stage.stored["there"], "other bytes came back")
+    check(stage.counts["upload CancelledError"] > 0, f"no upload was cut short: {stage.counts}")
+
+
 SCENARIOS = (
     Scenario("S40", "a killed upload resumes", killed_upload_resumes, FOUR),
     Scenario("S41", "a killed download resumes", killed_download_resumes),
     Scenario("S42", "every replica fails", every_replica_fails, heals=False),
     Scenario("S45", "files of every length", every_length),
     Scenario("S46", "two want one name", two_want_one_name),
+    Scenario("S48", "ended by Ctrl-C", ended_by_ctrl_c, FOUR),
     Scenario("S47", "a reader of a deleted file", reader_of_a_deleted_file, ClusterSettings(chunk_servers=3)),
 )

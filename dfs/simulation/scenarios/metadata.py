@@ -1,12 +1,22 @@
-"""Operations whose answers are lost, followers that were away (S26, S32, S34)."""
+"""Operations whose answers are lost, followers that were away, large files, states that
+differ (S26, S32, S34, S37, S38)."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import partial
 
+from attrs import evolve
+
 from dfs.client.errors import FileNotFound
+from dfs.kv.interfaces import Batch, scan_all
+from dfs.metaserver import tables
+from dfs.metaserver.checkpoints import EVERY
+from dfs.metaserver.comparing import INTERVAL as COMPARING_INTERVAL
+from dfs.metaserver.records import node_codec
+from dfs.protocol.messages import FilePage, ListFiles
 from dfs.simulation.cluster import ClusterSettings
-from dfs.simulation.inspection import core_of, machine_of
+from dfs.simulation.inspection import core_of, machine_of, store_of
 from dfs.simulation.stage import Scenario, Stage, check, refused
 
 PATIENCE_OF_A_CALL = 5.0
@@ -108,6 +118,78 @@ async def metadata_was_away(stage: Stage) -> None:
     await stage.put("after")
 
 
+async def very_large_file(stage: Stage) -> None:
+    """What one more chunk changes in the tables does not grow with the file, and the pages of a listing name each name
+    once, while others come and go."""
+    chunk = stage.cluster.settings.chunk_size
+    changed: dict[int, int] = {}
+
+    async def stream(count: int) -> AsyncIterator[bytes]:
+        before = await records(stage)
+        for number in range(count):
+            yield stage.dice.content(chunk)
+            if number in (20, count - 3):
+                await stage.sleep(0.5)  # what was sent is committed
+                before = await records(stage)
+            if number in (21, count - 2):
+                await stage.sleep(0.5)
+                after = await records(stage)
+                changed[number] = sum(len(value) for key, value in after.items() if before.get(key) != value)
+
+    files = await stage.client.enter()
+    await files.upload(stream(160), "large", chunk_size=chunk, parallel=1)
+    await files.delete("large")
+    early, late = changed[21], changed[158]
+    check(0 < late < 2 * early, f"the 22nd chunk changed {early} bytes of records, the 159th {late}")
+    for number in range(60):
+        await stage.put(f"n{number:03}", 0)
+    seen: list[str] = []
+    token = b""
+    while len(seen) < 60:
+        page = await files._context.ask(ListFiles("n", token, 7), FilePage)
+        check(len(page.files) <= 7, f"a page of {len(page.files)} names")
+        seen += [info.name for info in page.files]
+        token = page.token
+        await stage.client.files.delete(page.files[0].name)
+        del stage.stored[page.files[0].name]
+        if not token:
+            break
+    check(seen == [f"n{number:03}" for number in range(60)], f"the pages name {seen}")
+
+
+async def records(stage: Stage) -> dict[bytes, bytes]:
+    """All records of the leader's tables."""
+    store = store_of((await stage.leader()).program)
+    return dict(scan_all(store, b""))
+
+
+async def a_member_differs(stage: Stage) -> None:
+    """One member's tables are changed behind its back: as soon as entries touch it the leader names that member in an
+    alarm, and before that there is none."""
+    await stage.put("before")
+    victim = (await stage.followers())[0]
+    await stage.sleep(COMPARING_INTERVAL + 1.0)
+    check(not await alarms(stage), f"an alarm before anything differs: {await alarms(stage)}")
+    stage.promise.stop()  # it would see the difference at once
+    store = store_of(victim.program)
+    key, value = next(scan_all(store, tables.node_key(1)))
+    record = node_codec.decode(value)
+    batch = Batch()
+    batch.put(key, node_codec.encode(evolve(record, bytes=record.bytes + 1)))
+    store.apply(batch)
+    for number in range(EVERY // 2):
+        await stage.put(f"f{number}", 1)
+    await stage.sleep(COMPARING_INTERVAL + 1.0)
+    (alarm,) = await alarms(stage)
+    others = " and ".join(sorted(set(stage.cluster.meta) - {victim.name}))
+    check(f"the tables of {victim.name} differ from those of {others} at entry " in alarm, f"the alarm says: {alarm}")
+
+
+async def alarms(stage: Stage) -> tuple[str, ...]:
+    """What `dfs status` shows of them."""
+    return (await (await stage.client.enter()).status()).alarms
+
+
 def boundary(server: object) -> int:
     """The last compacted entry of a member's log."""
     core = core_of(server)  # type: ignore[arg-type]  # a MetaServer
@@ -120,5 +202,7 @@ SCENARIOS = (
     Scenario("S26", "answers are lost", lost_answers),
     Scenario("S26", "connections break", connections_break),
     Scenario("S34", "metadata was away", metadata_was_away),
+    Scenario("S37", "a very large file and long listings", very_large_file),
+    Scenario("S38", "a member differs", a_member_differs, heals=False),
     Scenario("S32", "a follower was away", follower_was_away, SHORT_LOG),
 )
