@@ -197,7 +197,9 @@ class BerkeleyStore:
         transaction = self._environment.txn_begin()
         try:
             for key, value in batch.changes.items():
-                existed = database.exists(key, transaction)
+                existed = batch.stored.get(key)
+                if existed is None:
+                    existed = database.exists(key, transaction)
                 count += (value is not None) - existed
                 if value is not None:
                     database.put(key, seal(key, value), transaction)

@@ -6,7 +6,7 @@ All calls block and come from one thread (the store's lane).  A key is 1 to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attrs import define, field
 from zope.interface import Attribute, Interface
@@ -18,9 +18,11 @@ MAX_BATCH = 128 << 20  # keys and values of one batch together
 
 @define
 class Batch:
-    """Changes that take effect together.  ``changes`` maps a key to its new value, None to delete it."""
+    """Changes that take effect together.  ``changes`` maps a key to its new value, None to delete it.  ``stored`` spares
+    the store a look: whether it holds a key now, for keys of which the caller has just seen it."""
 
     changes: dict[bytes, bytes | None] = field(factory=dict)
+    stored: Mapping[bytes, bool] = field(factory=dict)
 
     def put(self, key: bytes, value: bytes) -> None:
         self.changes[key] = value

@@ -21,7 +21,7 @@ from typing import Any
 from zope.interface import implementer
 
 from dfs.kv.errors import StoreCorrupt
-from dfs.kv.interfaces import Batch, IKeyValueStore
+from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import (
     chunks,
     commands,
@@ -185,9 +185,8 @@ class MetadataMachine:
             answers.append(self._apply_one(state, sessions, entry))
             state.head.index, state.head.term = entry.index, entry.term
         sessions.write()
-        changes = overlay.batch().changes
-        state.head.hash = updated(state.head.hash, overlay.originals, changes)
-        batch = Batch(changes)
+        batch = overlay.batch()
+        state.head.hash = updated(state.head.hash, overlay.originals, batch.changes)
         batch.put(tables.HEAD, head_codec.encode(state.head))
         self._store.apply(batch)
         self._head = state.head

@@ -141,4 +141,5 @@ class Overlay:
         """The net changes (a key set back to what the store holds is none), in key order: the same batch whatever
         the order of the puts was."""
         originals = self.originals
-        return Batch({key: value for key, value in sorted(self.changes.items()) if value != originals[key]})
+        changes = {key: value for key, value in sorted(self.changes.items()) if value != originals[key]}
+        return Batch(changes, {key: originals[key] is not None for key in changes})
