@@ -18,8 +18,8 @@ MAX_BATCH = 128 << 20  # keys and values of one batch together
 
 @define
 class Batch:
-    """Changes that take effect together.  ``changes`` maps a key to its new value, None to delete it.  ``stored`` spares
-    the store a look: whether it holds a key now, for keys of which the caller has just seen it."""
+    """Changes that take effect together.  ``changes`` maps a key to its new value, None to delete it.  ``stored``
+    spares the store a look: whether it holds a key now, for keys of which the caller has just seen it."""
 
     changes: dict[bytes, bytes | None] = field(factory=dict)
     stored: Mapping[bytes, bool] = field(factory=dict)
