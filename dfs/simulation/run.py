@@ -98,12 +98,18 @@ def check_scenario(name: str) -> str:
     return name
 
 
+GARBAGE = (20_000, 20, 20)
+"""Thresholds of the collector: hardly anything that a run makes is a cycle, so it looks less often than it usually
+does; the cycles of a run are gone at the next one's beginning, where it is asked to look (:mod:`.logs`)."""
+
+
 def prepare() -> None:
     """For a process that does nothing but run: nobody wants to read the rooms' log, and what was loaded until now
     stays, so the collector of garbage need never look at it again."""
     globalLogBeginner.beginLoggingTo([forget], redirectStandardIO=False, discardBuffer=True)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GARBAGE)
 
 
 @provider(ILogObserver)

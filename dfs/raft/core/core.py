@@ -104,7 +104,11 @@ class RaftCore:
     def tick(self) -> None:
         """One tick went by."""
         s = self._enter()
-        self._guard(replication.tick_leader if s.role is Role.LEADER else election.tick_unled, s)
+        try:
+            (replication.tick_leader if s.role is Role.LEADER else election.tick_unled)(s)
+        except CoreHalted as halt:
+            self._halted = halt
+            raise
 
     def stalled(self, ticks: int) -> None:
         """The loop stood still for about ``ticks``, more than half an election time-out: call it before the next
@@ -132,7 +136,12 @@ class RaftCore:
 
     def step(self, sender: str, message: Message) -> None:
         """A message from an authenticated member; anything may come at any time (R24)."""
-        self._guard(_step, self._enter(), sender, message)
+        s = self._enter()
+        try:
+            _step(s, sender, message)
+        except CoreHalted as halt:
+            self._halted = halt
+            raise
 
     def propose(self, payloads: Sequence[bytes]) -> Proposed:
         """Replicate commands: tells at once which were appended and where.  Their end is seen in a Ready: among
@@ -161,7 +170,12 @@ class RaftCore:
 
     def take_ready(self) -> Ready | None:
         """What is owed since the last one; None where nothing is."""
-        return self._guard(readying.take, self._enter())
+        s = self._enter()
+        try:
+            return readying.take(s)
+        except CoreHalted as halt:
+            self._halted = halt
+            raise
 
     @property
     def owes(self) -> bool:

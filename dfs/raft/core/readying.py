@@ -41,7 +41,8 @@ def take(s: State) -> Ready | None:
         standing = Standing(s.role, s.term, s.leader)
     committed = _take_committed(s)
     writes = log.handed != log.last_index or hard is not s.told_hard or log.truncate_from is not None
-    if not (writes or log.reset_to is not None or committed or standing is not s.told or _speaks(s)):
+    writes = writes or log.reset_to is not None
+    if not (writes or committed or standing is not s.told or _speaks(s)):
         return None
     ready = Ready(
         number=s.last_ready + 1,
@@ -65,7 +66,7 @@ def take(s: State) -> Ready | None:
     )
     s.told, s.told_hard = standing, hard
     s.last_ready += 1
-    if ready.writes:
+    if writes:
         s.in_flight.append(InFlight(ready.number, hard, log.handed))
     log.reset_to = log.truncate_from = s.unknown = None
     s.reset_configuration, s.membership_changed = b"", False

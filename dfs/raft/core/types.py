@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define, frozen
 
 from dfs.raft.membership import Configuration as Configuration
 from dfs.raft.messages import Entry, Message, SnapshotPiece, SnapshotReply
@@ -205,9 +205,10 @@ class Unknown:
     term: int
 
 
-@frozen
+@define
 class Ready:
     """What the caller owes the world after some inputs.  Readys are numbered from 1; several may be in flight.
+    Nobody changes one; it is not frozen because making that many frozen fields took a twentieth of a member's time.
 
     The order within one: send ``messages_now``; write ``reset_to``, ``truncate_from``, ``entries`` and
     ``hard_state`` as *one* atomic transaction of the log and sync it; then send ``messages_after`` and call

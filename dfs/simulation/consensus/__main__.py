@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dfs.simulation.consensus.group import run_seed
 from dfs.simulation.report import Totals
-from dfs.simulation.run import parse_seeds, writer
+from dfs.simulation.run import parse_seeds, prepare, writer
 
 COMMAND = "python -m dfs.simulation.consensus"
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--story", action="store_true", help="every event of each run, on stderr")
     options = parser.parse_args(arguments)
     out, err = writer(sys.stdout), writer(sys.stderr)
+    prepare()
     totals = Totals()
     for seed in options.seeds:
         result = run_seed(seed, err if options.story else None)

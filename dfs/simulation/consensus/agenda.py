@@ -42,11 +42,14 @@ class Agenda:
 
     def run_until(self, moment: int) -> None:
         """Let everything happen that is due up to ``moment``."""
-        heap = self._heap
-        while heap and heap[0][0] <= moment:
-            self.now, _, act, subject = heappop(heap)
-            self.events += 1
-            if self.events > MOST_EVENTS:
-                raise Storm(f"more than {MOST_EVENTS} events by {self.now} ms")
-            act(subject)
+        heap, pop, left = self._heap, heappop, MOST_EVENTS - self.events
+        try:
+            while heap and heap[0][0] <= moment:
+                self.now, _, act, subject = pop(heap)
+                left -= 1
+                if left < 0:
+                    raise Storm(f"more than {MOST_EVENTS} events by {self.now} ms")
+                act(subject)
+        finally:
+            self.events = MOST_EVENTS - left
         self.now = moment
