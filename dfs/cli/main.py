@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from dfs.cli import files, status
+from dfs.cli import files, status, trees
 from dfs.cli.cluster.changing import ACTIONS
 from dfs.cli.errors import UsageError
 from dfs.cli.explain import explain
@@ -64,8 +64,12 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
     client_options = ClientOptions(patience=settings[PATIENCE], any_member=settings[READ_FROM] == "any")
     async with connect(addresses, reactor, runtime=runtime, options=client_options) as client:
         if options.command == "upload":
+            if options.recursive:
+                return await trees.upload_tree(client, options, settings, bar, runtime.threads)
             return await files.upload(client, options, settings, bar, runtime.threads)
         if options.command == "download":
+            if options.recursive:
+                return await trees.download_tree(client, options, settings, bar, runtime.threads)
             return await files.download(client, options, settings, bar, runtime.threads)
         if options.command == "whatif":
             return await whatif(client, options, settings)

@@ -140,14 +140,16 @@ def _add_files(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     upload.add_argument("--name", help="its name in the cluster (default: the file's own)")
     upload.add_argument("--replication", type=at_least_one, help="copies of each chunk (DFS_REPLICATION)")
     upload.add_argument("--chunk-size", type=size, metavar="SIZE", help="such as 4MiB (DFS_CHUNK_SIZE)")
-    upload.add_argument("--parallel", type=at_least_one, metavar="N", help="chunks in flight (DFS_PARALLEL)")
+    upload.add_argument("--parallel", type=at_least_one, metavar="N", help="chunks, or small files, in flight")
+    _add_tree(upload, "store every file below the folder --file, under names that begin with --name")
     upload.add_argument(
         "--resume", action=argparse.BooleanOptionalAction, default=True, help="go on where a former try stopped"
     )
     download = add("download", "Fetch a file, verified.")
     download.add_argument("--name", required=True)
     download.add_argument("--out", metavar="PATH", help="where to (default: the name's last part here); - is stdout")
-    download.add_argument("--parallel", type=at_least_one, metavar="N", help="chunks in flight (DFS_PARALLEL)")
+    download.add_argument("--parallel", type=at_least_one, metavar="N", help="chunks, or small files, in flight")
+    _add_tree(download, "fetch every file whose name lies below --name into the folder --out")
     download.add_argument("--force", action="store_true", help="overwrite an existing file")
     listing = add("list", "List files by prefix.")
     for reading in (download, listing):
@@ -162,6 +164,13 @@ def _add_files(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     stat = add("stat", "A file's size, digest, chunks, and where each replica is.")
     stat.add_argument("--name", required=True)
     stat.add_argument("--read-from", choices=("leader", "any"), help="metadata nodes asked (DFS_READ_FROM)")
+
+
+def _add_tree(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--recursive", action="store_true", help=text)
+    parser.add_argument(
+        "--skip-same", action="store_true", help="with --recursive: pass over what is there with the same bytes"
+    )
 
 
 def _add_checks(add: Callable[[str, str], argparse.ArgumentParser]) -> None:

@@ -29,19 +29,21 @@ from dfs.client.chunklist import chunk_page, find_file
 from dfs.client.concurrency import at_most
 from dfs.client.context import Context
 from dfs.client.download import DownloadResult, FileDownload, download_to_stream
-from dfs.client.errors import BadName, BadRequest
+from dfs.client.errors import BadRequest
 from dfs.client.fsck import Report, check_files
 from dfs.client.granting import Wish
 from dfs.client.membership import Membership
+from dfs.client.names import check_name, check_parallel
 from dfs.client.operating import Operator
 from dfs.client.progress import Meter, Observer
 from dfs.client.reading import RemoteFile
 from dfs.client.reads import AnyMember
 from dfs.client.reporting import Reports
 from dfs.client.session import Session
-from dfs.client.small import upload_small
+from dfs.client.small import open_small, upload_small
 from dfs.client.sources import ISource, from_file_object, from_iterator
 from dfs.client.surveying import Part, parts
+from dfs.client.trees import Trees
 from dfs.client.upload import UploadResult, show_digest
 from dfs.client.uploading import upload_path, upload_stream
 from dfs.disk.interfaces import IDisk
@@ -62,13 +64,12 @@ from dfs.protocol.messages import (
     Status,
 )
 from dfs.protocol.pool import BulkPool
-from dfs.protocol.values import CHUNK_SIZE, MAX_NAME, FileId, Role
+from dfs.protocol.values import CHUNK_SIZE, FileId, Role
 from dfs.runtime.dial import parse_addresses
 from dfs.runtime.interfaces import Runtime
 from dfs.runtime.real import real_runtime
 
 PAGE = 1000
-MAX_PARALLEL = 64
 CLOSING = 0.5  # seconds that the ends of connections are waited for
 
 
@@ -92,26 +93,6 @@ def default_state_folder(environment: Any = None) -> str:
         return os.path.abspath(str(environment["DFS_STATE"]))
     home = environment.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
     return os.path.abspath(os.path.join(home, "dfs"))
-
-
-def check_name(name: str) -> None:
-    """A name is 1 to 4,096 bytes of UTF-8 without NUL (S44).  Raises BadName."""
-    try:
-        encoded = name.encode()
-    except UnicodeEncodeError:
-        raise BadName("a name must be UTF-8", "give another one with --name") from None
-    if not encoded:
-        raise BadName("a name must not be empty", "give one with --name")
-    if len(encoded) > MAX_NAME:
-        raise BadName(f"the name has {len(encoded)} bytes; at most {MAX_NAME} are allowed", "use a shorter name")
-    if b"\x00" in encoded:
-        raise BadName("a name must not contain NUL", "give another one with --name")
-
-
-def check_parallel(parallel: int) -> None:
-    """Raises BadRequest."""
-    if not 1 <= parallel <= MAX_PARALLEL:
-        raise BadRequest(f"{parallel} chunks in flight are not from 1 to {MAX_PARALLEL}")
 
 
 class Client:
@@ -233,7 +214,9 @@ class Client:
         """A file for reading ranges.  Raises FileNotFound."""
         check_name(name)
         check_parallel(parallel)
-        return RemoteFile(self._context, await find_file(self._context, name), parallel)
+        opened = await open_small(self._context, GetFile(name, None))
+        assert opened.info is not None
+        return RemoteFile(self._context, opened.info, parallel, opened.chunk)
 
     async def stat(self, name: str | None = None, *, file_id: int | None = None) -> FileInfo:
         """What is known of a file.  Raises FileNotFound."""
@@ -262,7 +245,6 @@ class Client:
             if not token:
                 return
 
-
     async def explain(self, file_id: int, index: int) -> Explanation:
         """Why a chunk lies where it lies, and what the mover is at with it.  Raises FileNotFound."""
         return await self._context.ask(Explain(FileId(file_id), index), Explanation)
@@ -270,6 +252,11 @@ class Client:
     async def status(self) -> Status:
         """What the metadata node that answers knows of the cluster."""
         return await self._context.ask(GetStatus(), Status)
+
+    @property
+    def trees(self) -> Trees:
+        """Many files up or down with one call."""
+        return Trees(self._context, self.list)
 
     # ---- looking after it ------------------------------------------------------------------
 

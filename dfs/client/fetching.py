@@ -16,17 +16,15 @@ from attrs import frozen
 from dfs.client.concurrency import pause
 from dfs.client.context import Context
 from dfs.client.errors import ChunkUnreachable, ChunkUnreadable, LocalFileError
+from dfs.client.nearness import LAST, RANK
 from dfs.client.opening import Wanted, open_first
 from dfs.client.receiving import Place
 from dfs.client.storing import Endurance
 from dfs.protocol.errors import DFSError, FileNotFound, ReplicaCorrupt, ReplicaNotFound
 from dfs.protocol.messages import ChunkInfo, ChunkPage, ListChunks, Replica, ReportCorrupt
-from dfs.protocol.values import NodeState
 from dfs.runtime.backoff import Backoff, full_jitter
 
 ROUNDS_OF_CORRUPTION = 2  # how often all replicas must be found bad before we say so
-RANK = {NodeState.ALIVE: 0, NodeState.DRAINING: 1, NodeState.MAINTENANCE: 2, NodeState.SUSPECT: 3}
-LAST = 4
 
 
 @frozen

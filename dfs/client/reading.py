@@ -8,6 +8,7 @@ from dfs.client.context import Context
 from dfs.client.fetching import Fetch
 from dfs.client.opening import Wanted
 from dfs.client.receiving import MemoryPlace
+from dfs.client.small import get_small
 from dfs.protocol.messages import ChunkInfo, FileInfo
 
 MAX_READ = 256 << 20
@@ -16,9 +17,11 @@ MAX_READ = 256 << 20
 class RemoteFile:
     """A committed file, open for reading.  It stays the same file whatever happens to its name."""
 
-    def __init__(self, context: Context, info: FileInfo, parallel: int) -> None:
+    def __init__(self, context: Context, info: FileInfo, parallel: int, only: ChunkInfo | None = None) -> None:
+        """:param only: its chunk, if it has just one and that is known."""
         self._context = context
         self._parallel = parallel
+        self._only = only
         self.info = info
 
     @property
@@ -41,6 +44,10 @@ class RemoteFile:
             return b""
         if end - offset > MAX_READ:
             raise ValueError(f"at most {MAX_READ >> 20} MiB at once; use download for more")
+        if self._only is not None and (offset, end) == (0, self.info.size):
+            content = await get_small(self._context, self.info, self._only)
+            if content is not None:
+                return content
         pieces: list[bytearray] = []
         first, last = offset // self.info.chunk_size, (end - 1) // self.info.chunk_size
         while first <= last:

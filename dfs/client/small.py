@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from dfs.client.context import Context
@@ -20,8 +21,21 @@ from dfs.client.upload import Upload, UploadResult, show_digest
 from dfs.client.uploading import give_up, upload_stream
 from dfs.protocol.blocks import piece_crc
 from dfs.protocol.errors import DFSError, UnknownRequest
-from dfs.protocol.messages import FinishedUpload, NewUpload, Placement, SmallChunk, UploadGranted
+from dfs.protocol.limits import MAX_SMALL
+from dfs.protocol.messages import (
+    ChunkInfo,
+    FileInfo,
+    FinishedUpload,
+    GetFile,
+    NewUpload,
+    OpenedFile,
+    Placement,
+    SmallChunk,
+    UploadGranted,
+)
 from dfs.protocol.values import file_digest
+
+_log = Logger()
 
 
 @implementer(ISource)
@@ -86,6 +100,27 @@ async def _store(
         return upload.degraded
     meter.advance(len(content))
     return len(outcome.replicas) < granted.replication
+
+
+async def open_small(context: Context, file: GetFile) -> OpenedFile:
+    """A file, with its chunk if it has just one and metadata tells that.  Raises FileNotFound."""
+    if context.any_member is None:
+        try:
+            return await context.together.open(file)
+        except UnknownRequest:  # metadata of before small files travelled together
+            pass
+    return OpenedFile(await context.read(file, FileInfo), None)
+
+
+async def get_small(context: Context, info: FileInfo, chunk: ChunkInfo) -> bytes | None:
+    """All of a small file's bytes, verified; None where they must be fetched as a larger one's are."""
+    if chunk.length > MAX_SMALL or file_digest(chunk.sha256) != info.digest:
+        return None
+    try:
+        return await context.together.get(info, chunk)
+    except DFSError as error:
+        _log.debug("{name} is fetched alone: {error}", name=info.name, error=error)
+        return None
 
 
 def _granted(begun: Begun, name: str, size: int) -> UploadGranted:

@@ -6,27 +6,45 @@ its own outcome; one that advises to try again is tried again in a later batch, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
 from dfs.client.coalescing import Coalescer
 from dfs.client.concurrency import cancellable, pause
 from dfs.client.errors import Unavailable
+from dfs.client.nearness import LAST, RANK
 from dfs.protocol.blocks import cut_blocks
-from dfs.protocol.errors import BY_CODE, Advice, DFSError, FileNotFound, InternalError
+from dfs.protocol.errors import (
+    BY_CODE,
+    Advice,
+    Cancelled,
+    DFSError,
+    FileNotFound,
+    InternalError,
+    ReplicaCorrupt,
+    ReplicaNotFound,
+)
+from dfs.protocol.interfaces import Block, IBlockSink, IIncomingStream
 from dfs.protocol.labels import label_evidence
 from dfs.protocol.limits import MAX_BATCH, MAX_TOGETHER
 from dfs.protocol.messages import (
+    ChunkInfo,
     ChunkOutcome,
+    ChunksHead,
     ChunksWritten,
     CommitFiles,
     CommitRefusal,
     CreateUploads,
+    FileInfo,
     FilesCommitted,
     FilesOpened,
     FinishedUpload,
+    GetChunks,
     GetFile,
     NewUpload,
     OpenedFile,
@@ -34,9 +52,11 @@ from dfs.protocol.messages import (
     Operation,
     PutChunks,
     Refusal,
+    Replica,
     SmallChunk,
     UploadOutcome,
     UploadsGranted,
+    WantedChunk,
 )
 from dfs.protocol.values import FileId, Generation, Grant, GrantKind, Label, Target
 from dfs.runtime.backoff import Backoff, full_jitter
@@ -50,6 +70,7 @@ ASKED_BYTES = 32 << 10
 """Of names in one request: a stranger's may have 64 KiB."""
 
 PUTS_AT_ONCE = 8
+GETS_AT_ONCE = 8
 
 
 @frozen
@@ -97,6 +118,16 @@ class Chunk:
     content: bytes
 
 
+@frozen
+class Held:
+    """A small chunk that is wanted, and a replica of it."""
+
+    replica: Replica
+    chunk: WantedChunk
+    length: int
+    sha256: bytes
+
+
 def error_of(refusal: Refusal) -> DFSError:
     """The error that refuses one part."""
     return BY_CODE.get(refusal.code, InternalError)(refusal.message, refusal.hint)
@@ -118,6 +149,10 @@ class Together:
         self._commits: Coalescer[FinishedUpload, CommitRefusal] = Coalescer(
             reactor, self._send_commits, lambda part: None, lambda part: 64, MAX_TOGETHER, ASKED_BYTES
         )
+        self._gets: Coalescer[Held, bytes | DFSError] = Coalescer(
+            reactor, self._send_gets, lambda part: part.replica, lambda part: part.length, MAX_TOGETHER, MAX_BATCH,
+            GETS_AT_ONCE,
+        )  # fmt: skip
         self._opens: Coalescer[GetFile, OpenedFile] = Coalescer(
             reactor, self._send_opens, lambda part: None, _name_bytes, MAX_TOGETHER, ASKED_BYTES
         )
@@ -156,6 +191,20 @@ class Together:
         if opened.info is None:
             raise FileNotFound(f"there is no file named {file.name!r}")
         return opened
+
+    async def get(self, info: FileInfo, chunk: ChunkInfo) -> bytes:
+        """One try to get a small chunk whole, compared with the committed SHA-256.  Files that were begun together are
+        asked of one server.  Raises DFSError."""
+        best = min((RANK.get(replica.state, LAST) for replica in chunk.replicas), default=LAST)
+        sound = [replica for replica in chunk.replicas if RANK.get(replica.state, LAST) == best]
+        if not sound:
+            raise ReplicaNotFound("no replica is known")
+        replica = sound[(info.file_id // MAX_TOGETHER) % len(sound)]
+        wanted = WantedChunk(info.file_id, chunk.index, chunk.generation)
+        found = await self._gets.add(Held(replica, wanted, chunk.length, chunk.sha256))
+        if isinstance(found, DFSError):
+            raise found
+        return found
 
     # ---- what goes over the wire
 
@@ -212,6 +261,79 @@ class Together:
         if not isinstance(written, ChunksWritten):
             raise InternalError(f"{primary.name} answered a batch with {type(written).__name__}")
         return _as_many(written.outcomes, parts)
+
+
+    async def _send_gets(self, parts: Sequence[Held]) -> Sequence[bytes | DFSError]:
+        context, replica = self._context, parts[0].replica
+        connection = await cancellable(context.pool.acquire(replica.address, replica.node), context.pool.release)
+        try:
+            sink = Gathered()
+            request = GetChunks(tuple(part.chunk for part in parts))
+            head, stream = await cancellable(connection.open_get(request, sink, context.idle_timeout))
+            if not isinstance(head, ChunksHead):
+                raise InternalError(f"{replica.node} answered a batch with {type(head).__name__}")
+            sink.attach(stream, sum(found.length for found in head.chunks))
+            content = await sink.whole
+        except Exception:
+            context.pool.release(connection)
+            raise
+        context.pool.release(connection)
+        outcomes: list[bytes | DFSError] = []
+        start = 0
+        for part, found in zip(parts, _as_many(head.chunks, parts), strict=True):
+            piece = content[start : start + found.length]
+            start += found.length
+            if found.refusal is not None:
+                outcomes.append(error_of(found.refusal))
+            elif hashlib.sha256(piece).digest() != part.sha256:
+                outcomes.append(ReplicaCorrupt(f"{replica.node} sent other bytes than were committed"))
+            else:
+                outcomes.append(piece)
+        return outcomes
+
+
+@implementer(IBlockSink)
+class Gathered:
+    """The bytes of a batch as they come, at most as many as its head told."""
+
+    def __init__(self) -> None:
+        self.whole: Deferred[bytes] = Deferred(lambda _: self._give_up(Cancelled("the reader gave up")))
+        self._pieces: list[memoryview] = []
+        self._length = 0
+        self._most = MAX_BATCH
+        self._stream: IIncomingStream | None = None
+        self._over = False
+
+    def attach(self, stream: IIncomingStream, most: int) -> None:
+        """The stream that it feeds on, of which ``most`` bytes are expected."""
+        self._stream, self._most = stream, most
+
+    def _give_up(self, error: DFSError) -> None:
+        if not self._over:
+            self._over = True
+            if self._stream is not None:
+                self._stream.refuse(error)
+
+    def block_received(self, block: Block) -> None:
+        """Keep it."""
+        self._pieces += block.pieces
+        self._length += block.length
+        if self._length > self._most and not self._over:
+            error = ReplicaCorrupt("more bytes came than were announced")
+            self._give_up(error)
+            self.whole.errback(error)
+
+    def end_received(self, length: int, sha256: bytes) -> None:
+        """All is here."""
+        if not self._over:
+            self._over = True
+            self.whole.callback(b"".join(self._pieces))
+
+    def stream_failed(self, error: DFSError) -> None:
+        """It ends too early."""
+        if not self._over:
+            self._over = True
+            self.whole.errback(error)
 
 
 class Patience:

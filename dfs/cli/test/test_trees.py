@@ -1,0 +1,110 @@
+"""Whole folders: what is found in them, what is told of each file, which code it ends with."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from dfs.cli.options import flag, parse
+from dfs.cli.output import Bar
+from dfs.cli.trees import PAGE, Tally, Walk, at_once, give_modes
+from dfs.client.errors import ChunkUnreadable, FileExists
+from dfs.client.many import Ended
+from dfs.runtime.options import PARALLEL, SHARED
+from dfs.runtime.settings import resolve
+
+
+class WalkTests(SynchronousTestCase):
+    """Folders on the real disk."""
+
+    def test_every_file_once(self) -> None:
+        """Every regular file is found once, whatever the pages; links and pipes are named and not followed."""
+        root = self.mktemp()
+        os.makedirs(os.path.join(root, "a", "b"))
+        wanted = {os.path.join(root, "a", f"{number}") for number in range(2 * PAGE + 3)} | {
+            os.path.join(root, "a", "b", "x")
+        }
+        for path in wanted:
+            with open(path, "wb"):
+                pass
+        os.symlink("/etc", os.path.join(root, "a", "etc"))
+        os.symlink(os.path.join(root, "a", "1"), os.path.join(root, "one"))
+        os.mkfifo(os.path.join(root, "pipe"))
+        passed: list[tuple[str, str]] = []
+        walk = Walk(root, lambda path, why: passed.append((os.path.basename(path), why)))
+        found: list[str] = []
+        while page := walk.page():
+            self.assertLessEqual(len(page), PAGE)
+            found += page
+        self.assertEqual((len(found), set(found)), (len(wanted), wanted))
+        self.assertEqual(
+            sorted(passed),
+            [
+                ("etc", "is a link and is not followed"),
+                ("one", "is a link and is not followed"),
+                ("pipe", "is no regular file"),
+            ],
+        )
+
+    def test_folder_that_cannot_be_read(self) -> None:
+        """A folder that is not there, or not readable, is named."""
+        passed: list[str] = []
+        walk = Walk("/nowhere", lambda path, why: passed.append(f"{path} {why}"))
+        self.assertEqual((walk.page(), passed), ([], ["/nowhere cannot be read: No such file or directory"]))
+
+    def test_modes(self) -> None:
+        """Files that were fetched get the permissions that new files get."""
+        path = self.mktemp()
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        mask = os.umask(0o022)
+        self.addCleanup(os.umask, mask)
+        give_modes([path])
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o644)
+
+
+class TallyTests(SynchronousTestCase):
+    """What is printed."""
+
+    def setUp(self) -> None:
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "stderr", self.err)
+
+    def tally(self, as_json: bool, *ends: Ended) -> int:
+        tally = Tally(as_json, Bar("", self.err, False))
+        for end in ends:
+            tally.ended(end)
+        tally.pass_over("link", "is a link and is not followed")
+        return tally.finish("a to b")
+
+    def test_all_well(self) -> None:
+        """Without a failure the code is 0, and the sums tell what was there already."""
+        code = self.tally(False, Ended("a", "/a", 5, False, None), Ended("b", "/b", 7, True, None))
+        self.assertEqual(code, 0)
+        self.assertIn("a to b: 1 files, 12 B", self.out.getvalue())
+        self.assertIn("1 were there already", self.out.getvalue())
+        self.assertIn("link is a link and is not followed", self.err.getvalue())
+
+    def test_failures(self) -> None:
+        """Each failure is told with its file; one code if all have it, else 1 (S42)."""
+        taken = Ended("a", "/a", 0, False, FileExists("taken", "another"))
+        bad = Ended("b", "/b", 0, False, ChunkUnreadable("bad"))
+        self.assertEqual(self.tally(True, taken, Ended("c", "/c", 3, False, None)), FileExists.exit_code)
+        document = json.loads(self.out.getvalue())
+        self.assertEqual([document[key] for key in ("files", "failed", "passed_over", "bytes")], [1, 1, 1, 3])
+        told = [json.loads(line)["error"]["message"] for line in self.err.getvalue().splitlines()]
+        self.assertEqual(told, ["a: taken", "link is a link and is not followed"])
+        self.assertEqual(self.tally(True, taken, bad), 1)
+
+    def test_parallel(self) -> None:
+        """Sixteen files at once, unless a flag or the setting says more, or the flag less."""
+        words = ["upload", "--file", "x", "--recursive"]
+        for more, environment, wanted in (([], {}, 16), (["--parallel", "2"], {}, 2), ([], {"DFS_PARALLEL": "32"}, 32)):
+            options = parse([*words, *more])
+            flags = {PARALLEL.name: flag(options, PARALLEL)}
+            settings = resolve(SHARED, flags, environment)
+            self.assertEqual(at_once(options, settings), wanted)
