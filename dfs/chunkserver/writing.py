@@ -24,7 +24,7 @@ from dfs.chunkserver import footer as footers
 from dfs.chunkserver.layout import Layout
 from dfs.disk.errors import NotFound
 from dfs.disk.interfaces import IDisk, IDiskFile
-from dfs.protocol.blocks import piece_crc
+from dfs.protocol.blocks import first_unsound
 from dfs.protocol.errors import BadRequest, NoSpace, ReplicaCorrupt
 from dfs.protocol.interfaces import Block
 from dfs.protocol.values import PIECE, ChunkRef, Description
@@ -47,22 +47,8 @@ class WriteRules:
 
 def check_pieces(block: Block) -> None:
     """Compare a block's bytes with its checksums, one CRC-32C a piece.  Raises ReplicaCorrupt."""
-    crc, room, at = 0, PIECE, 0
-    for view in block.pieces:
-        while view:
-            part = view[:room]
-            crc = piece_crc(part, crc)
-            room -= len(part)
-            view = view[len(part) :]
-            if room == 0:
-                _compare(block, at, crc)
-                crc, room, at = 0, PIECE, at + 1
-    if room != PIECE:
-        _compare(block, at, crc)
-
-
-def _compare(block: Block, at: int, crc: int) -> None:
-    if crc != block.crcs[at]:
+    at = first_unsound(block)
+    if at is not None:
         raise ReplicaCorrupt(f"the piece at offset {block.offset + at * PIECE} does not match its CRC-32C")
 
 

@@ -30,25 +30,35 @@ def cut_blocks(data: memoryview, offset: int) -> list[Block]:
     return blocks
 
 
-def block_is_sound(block: Block) -> bool:
-    """Whether the block's bytes have the checksums that it carries.  Its memoryviews may be cut anywhere."""
+def first_unsound(block: Block) -> int | None:
+    """The number of the first piece of the block whose bytes do not have the checksum that it carries, None if all
+    do.  Its memoryviews may be cut anywhere; in one they are fastest."""
     crcs = block.crcs
-    if len(crcs) != -(-block.length // PIECE):
-        return False
-    position, crc, left = 0, 0, min(PIECE, block.length)
-    seen = 0
+    if len(block.pieces) == 1 and len(block.pieces[0]) == block.length and len(crcs) == -(-block.length // PIECE):
+        data = block.pieces[0]
+        for at, crc in enumerate(crcs):
+            if crc32c(data[at * PIECE : (at + 1) * PIECE], 0, _KEEP_LOCK) != crc:
+                return at
+        return None
+    return _first_unsound_of_many(block)
+
+
+def _first_unsound_of_many(block: Block) -> int | None:
+    position, crc, room, seen = 0, 0, PIECE, 0
     for view in block.pieces:
-        at = 0
-        while at < len(view):
-            run = view[at : at + left]
+        while view:
+            run = view[:room]
             crc = piece_crc(run, crc)
-            at += len(run)
-            left -= len(run)
+            room -= len(run)
             seen += len(run)
-            if left == 0:
-                if position == len(crcs) or crc != crcs[position]:
-                    return False
-                position, crc, left = position + 1, 0, min(PIECE, block.length - seen)
-                if left <= 0:
-                    left = PIECE
-    return seen == block.length and position == len(crcs)
+            view = view[len(run) :]
+            if room == 0 or seen == block.length:
+                if position >= len(block.crcs) or crc != block.crcs[position]:
+                    return position
+                position, crc, room = position + 1, 0, PIECE
+    return None if seen == block.length and position == len(block.crcs) else position
+
+
+def block_is_sound(block: Block) -> bool:
+    """Whether the block's bytes have the checksums that it carries."""
+    return first_unsound(block) is None

@@ -92,9 +92,14 @@ class Connection(Protocol):
             self._port.write(self._handshake.start())
 
     def dataReceived(self, data: bytes) -> None:
-        self._port.last_received = self._reactor.seconds()
         if not self._port.closing:
             self._decoder.receive(data)
+        self._received()
+
+    def _received(self) -> None:
+        """There is something new in the decoder."""
+        self._port.last_received = self._reactor.seconds()
+        if not self._port.closing:
             self._pump()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -165,6 +170,8 @@ class Connection(Protocol):
         self._decoder.blocks = bulk
         self._decoder.limit = MAX_BODY if established.trusted or self._dialer else MAX_STRANGER_BODY
         self._port.configure(BULK_BUFFER if bulk else CONTROL_BUFFER, gathers=not bulk)
+        if bulk:
+            self._port.take_over(self._decoder, self._received)
         self._keep_alive.start(closes_idle=bulk and not self._dialer)
         if self._service is not None:
             self._service.connected(self)

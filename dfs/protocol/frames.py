@@ -13,15 +13,16 @@ Header (16 bytes), then the body::
 Body of a BLOCK: its head, then the data, which only its own CRCs cover::
 
        0     8   offset in the chunk
-       8     4   length of the data, 1 to 256 KiB
+       8     4   length of the data, 1 byte to 1 MiB
       12    4n   CRC-32C of each 64 KiB of the data
 
 Problem: at 250 MiB/s a copy of the data is a tenth of a core, and joining what
-is there with what arrives is quadratic (STYLE 30).  Design: the decoder keeps
-the received ``bytes`` as they came; the data of a BLOCK leaves as memoryviews of them,
-only heads and small bodies are joined.  Receives of a few bytes are merged
-in powers of two, so that a peer that drips bytes costs no more memory than
-one that does not.
+is there with what arrives is quadratic.  Design: as soon as the head of a BLOCK is there
+and sound, a buffer of its length is taken, and whoever has the socket receives straight
+into it (:meth:`FrameDecoder.room`); so the data of a block leave as one memoryview that
+nobody copied.  Behind the block lies a little more room, so that the next head comes along.
+Heads and small bodies are joined.  Receives of a few bytes are merged in powers of two, so
+that a peer that drips bytes costs no more memory than one that does not.
 
 Invariants: a frame's length is checked against the limit in force before its
 body is waited for; nothing but a DFSError is raised, after which the decoder is dead;
@@ -34,9 +35,10 @@ import enum
 import struct
 from collections import deque
 
-from attrs import frozen
+from attrs import define, frozen
 from crc32c import crc32c
 
+from dfs.protocol.buffers import BUFFERS
 from dfs.protocol.errors import BadRequest, DFSError, VersionMismatch
 from dfs.protocol.interfaces import Block
 from dfs.protocol.limits import MAX_BLOCK_BODY, MAX_BODY, MAX_HELLO_BODY
@@ -51,6 +53,7 @@ _COVERED = struct.Struct(">BBHI")
 _BLOCK_HEAD = struct.Struct(">QI")
 _END = struct.Struct(">Q")
 _MERGE_BELOW = 16 << 10
+_BEHIND = 4 << 10  # room behind a block: for the next one's head
 
 
 class FrameType(enum.IntEnum):
@@ -117,8 +120,19 @@ def decode_end(body: bytes) -> tuple[int, bytes]:
     return _END.unpack_from(body)[0], body[8:]
 
 
+@define
+class _Filling:
+    """A BLOCK whose data come: ``room`` is what of ``data`` is still empty."""
+
+    request: int
+    offset: int
+    crcs: tuple[int, ...]
+    data: memoryview
+    room: memoryview
+
+
 class FrameDecoder:
-    """Bytes in by :meth:`receive`, frames out by :meth:`next_frame`.
+    """Bytes in by :meth:`receive`, or by :meth:`room` and :meth:`filled`; frames out by :meth:`next_frame`.
 
     :ivar limit: the longest body of a frame that is no BLOCK; raised when Hello is finished.
     :ivar blocks: whether BLOCK frames may come at all.
@@ -132,16 +146,48 @@ class FrameDecoder:
         self._size = 0  # bytes not yet taken
         self._header: tuple[int, int, int, int, int, int] | None = None
         self._dead: DFSError | None = None
+        self._filling: _Filling | None = None
+        self._behind = memoryview(b"")
 
     @property
     def buffered(self) -> int:
         """Bytes received and not yet handed out as frames."""
-        return self._size + (HEADER_LENGTH if self._header is not None else 0)
+        filling = self._filling
+        held = 0 if filling is None else HEADER_LENGTH + len(filling.data) - len(filling.room)
+        return self._size + held + (HEADER_LENGTH if self._header is not None else 0)
+
+    @property
+    def missing(self) -> int:
+        """Bytes that the block that is being filled still waits for, 0 without one."""
+        return 0 if self._filling is None else len(self._filling.room)
+
+    def room(self) -> list[memoryview]:
+        """Where the next bytes may be received, in order: what is missing of a block, and a little behind it."""
+        if not self._behind:
+            self._behind = memoryview(bytearray(_BEHIND))
+        return [self._behind] if self._filling is None else [self._filling.room, self._behind]
+
+    def filled(self, count: int) -> None:
+        """So many bytes were received into :meth:`room`."""
+        if self._filling is not None:
+            within = min(count, len(self._filling.room))
+            self._filling.room = self._filling.room[within:]
+            count -= within
+        if count:
+            self._keep(bytes(self._behind[:count]))
 
     def receive(self, data: bytes) -> None:
-        """Take what arrived; it is kept, not copied."""
-        if not data:
-            return
+        """Take what arrived; a block's data are copied to where they belong, all else is kept as it is."""
+        if self._filling is not None and data:
+            room = self._filling.room
+            within = min(len(data), len(room))
+            room[:within] = data[:within]
+            self._filling.room = room[within:]
+            data = data[within:]
+        if data:
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
         self._size += len(data)
         chunks = self._chunks
         while len(chunks) > 1 and len(chunks[-1]) <= len(data) and len(chunks[-1]) + len(data) <= _MERGE_BELOW:
@@ -159,21 +205,24 @@ class FrameDecoder:
             self._dead = error
             self._chunks.clear()
             self._size = 0
+            self._filling = None
             raise
 
     def _next_frame(self) -> Frame | None:
+        if self._filling is not None:
+            return self._filled_block(self._filling)
         if self._header is None:
             if self._size < HEADER_LENGTH:
                 return None
             self._header = _HEADER.unpack(self._take(HEADER_LENGTH))
             self._check_header()
         length, checksum, version, type, code, request = self._header
+        covered = crc32c(_COVERED.pack(version, type, code, request))
+        if type == FrameType.BLOCK:
+            return self._begin_block(length, checksum, covered, request)
         if self._size < length:
             return None
-        covered = crc32c(_COVERED.pack(version, type, code, request))
         self._header = None
-        if type == FrameType.BLOCK:
-            return self._block(length, checksum, covered, request)
         body = self._take(length)
         _check_sum(crc32c(body, covered), checksum)
         return Frame(_TYPES[type], code, request, body)
@@ -196,16 +245,35 @@ class FrameDecoder:
         elif length > self.limit:
             raise BadRequest(f"a frame of {length} bytes is above the limit of {self.limit}")
 
-    def _block(self, frame_length: int, checksum: int, covered: int, request: int) -> Frame:
-        head = self._take(BLOCK_HEAD_LENGTH)
-        offset, length = _BLOCK_HEAD.unpack(head)
+    def _begin_block(self, frame_length: int, checksum: int, covered: int, request: int) -> Frame | None:
+        """The head, once it is there; the data may follow later."""
+        head_length = _head_length(frame_length)
+        if self._size < head_length:
+            return None
+        self._header = None
+        head = self._take(head_length)
+        offset, length = _BLOCK_HEAD.unpack_from(head)
         count = -(-length // PIECE)
         if not 0 < length <= BLOCK or frame_length != BLOCK_HEAD_LENGTH + 4 * count + length or offset % PIECE:
             raise BadRequest(f"a BLOCK of {length} bytes from {offset} in a frame of {frame_length}")
-        table = self._take(4 * count)
-        _check_sum(crc32c(table, crc32c(head, covered)), checksum)
-        crcs = struct.unpack(f">{count}I", table)
-        return Frame(FrameType.BLOCK, 0, request, b"", Block(offset, length, crcs, self._views(length)))
+        _check_sum(crc32c(head, covered), checksum)
+        crcs = struct.unpack_from(f">{count}I", head, BLOCK_HEAD_LENGTH)
+        data = BUFFERS.take(length)
+        self._filling = filling = _Filling(request, offset, crcs, data, data)
+        while filling.room and self._size:
+            view = self._view(len(filling.room))
+            filling.room[: len(view)] = view
+            filling.room = filling.room[len(view) :]
+        return self._filled_block(filling)
+
+    def _filled_block(self, filling: _Filling) -> Frame | None:
+        if filling.room:
+            return None
+        self._filling = None
+        data = filling.data
+        return Frame(
+            FrameType.BLOCK, 0, filling.request, b"", Block(filling.offset, len(data), filling.crcs, (data,))
+        )
 
     def _take(self, length: int) -> bytes:
         """The next ``length`` bytes, which are there, joined."""
@@ -223,20 +291,30 @@ class FrameDecoder:
         self._at = 0
         return first[at:]
 
-    def _views(self, length: int) -> tuple[memoryview, ...]:
+    def _views(self, length: int) -> list[memoryview]:
         """The next ``length`` bytes, which are there, uncopied."""
-        self._size -= length
         views = []
         while length:
-            first = self._chunks[0]
-            view = memoryview(first)[self._at : self._at + length]
-            views.append(view)
-            length -= len(view)
-            self._at += len(view)
-            if self._at == len(first):
-                self._chunks.popleft()
-                self._at = 0
-        return tuple(views)
+            views.append(self._view(length))
+            length -= len(views[-1])
+        return views
+
+    def _view(self, length: int) -> memoryview:
+        """At most ``length`` bytes of the next piece, uncopied."""
+        first = self._chunks[0]
+        view = memoryview(first)[self._at : self._at + length]
+        self._size -= len(view)
+        self._at += len(view)
+        if self._at == len(first):
+            self._chunks.popleft()
+            self._at = 0
+        return view
+
+
+def _head_length(frame_length: int) -> int:
+    """Bytes of a BLOCK's head and checksums, by the length of its body (which is within its bounds)."""
+    count = -(-(frame_length - BLOCK_HEAD_LENGTH) // (PIECE + 4))
+    return BLOCK_HEAD_LENGTH + 4 * count
 
 
 def _check_sum(found: int, named: int) -> None:

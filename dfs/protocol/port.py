@@ -24,6 +24,8 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
+from dfs.protocol.bulk import BulkTransport
+from dfs.protocol.frames import FrameDecoder
 from dfs.protocol.limits import CLOSE_TIMEOUT, MAX_UNSENT
 
 MAX_GATHERED = 64 << 10
@@ -71,6 +73,7 @@ class Port:
         self._gathered: list[bytes | memoryview] = []
         self._gathered_length = 0
         self._flush_call: IDelayedCall | None = None
+        self._bulk: BulkTransport | None = None
         transport.registerProducer(self, True)
 
     def configure(self, buffer_length: int, gathers: bool = False) -> None:
@@ -81,6 +84,18 @@ class Port:
         if ITCPTransport.providedBy(self._transport):
             self._transport.setTcpNoDelay(True)
             self._transport.setTcpKeepAlive(True)
+
+    def take_over(self, decoder: FrameDecoder, received: Callable[[], None]) -> None:
+        """From now on receive into ``decoder`` and send without copies, where the transport is plain TCP;
+        ``received`` is called when there is something new in it."""
+
+        def filled() -> bool:
+            received()
+            return self.reading and not self.closing
+
+        if isinstance(self._transport, Connection) and not self._transport.TLS:
+            self._bulk = BulkTransport(self._transport, decoder, filled, self.pauseProducing)
+            self._bulk.attach()
 
     # ---- reading
 
@@ -109,7 +124,8 @@ class Port:
 
     @property
     def unsent(self) -> int:
-        return unsent(self._transport) + self._gathered_length
+        """Bytes written that the kernel has not taken."""
+        return unsent(self._transport) + self._gathered_length + (0 if self._bulk is None else self._bulk.unsent)
 
     @property
     def taken(self) -> int:
@@ -149,11 +165,15 @@ class Port:
         """What the kernel has room for goes at once and uncopied, without a turn of the reactor; only the rest is
         joined and queued."""
         self.last_sent = self.reactor.seconds()
-        sent = self._send_now(pieces)
-        if sent < sum(map(len, pieces)):
+        if self._bulk is not None and not unsent(self._transport):
+            self._bulk.write(pieces)
+        else:
+            sent = self._send_now(pieces)
+            if sent == sum(map(len, pieces)):
+                return
             self._transport.write(b"".join(rest_of(pieces, sent) if sent else pieces))
-            if self.unsent > MAX_UNSENT:
-                self.abort()
+        if self.unsent > MAX_UNSENT:
+            self.abort()
 
     def _send_now(self, pieces: list[bytes | memoryview]) -> int:
         """How many bytes the kernel took.  None unless the transport is a plain TCP connection with nothing queued; an
@@ -217,6 +237,8 @@ class Port:
         self.closing = True
         self._forget_gathered()
         self._producer = None
+        if self._bulk is not None:
+            self._bulk.lost()
         if self._close_timer is not None and self._close_timer.active():
             self._close_timer.cancel()
 

@@ -18,7 +18,7 @@ CHUNK_SIZE = 4 << 20
 MIN_CHUNK_SIZE = 64 << 10
 MAX_CHUNK_SIZE = 64 << 20
 PIECE = 64 << 10  # bytes that one CRC-32C covers
-BLOCK = 256 << 10  # most data bytes in one BLOCK frame: 4 pieces
+BLOCK = 1 << 20  # most data bytes in one BLOCK frame: 16 pieces
 MAX_NAME = 4096  # bytes of UTF-8
 MAX_REPLICATION = 16
 

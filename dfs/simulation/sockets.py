@@ -127,6 +127,16 @@ class SimulatedSocket:
     def sendmsg(self, pieces: Iterable[bytes | memoryview]) -> int:
         return self.send(b"".join(pieces))
 
+    def recvmsg_into(self, buffers: list[memoryview]) -> tuple[int, list[Any], int, None]:
+        """As of the socket module: the bytes fill one buffer after the other."""
+        content = memoryview(self.recv(sum(map(len, buffers))))
+        at = 0
+        for buffer in buffers:
+            part = content[at : at + len(buffer)]
+            buffer[: len(part)] = part
+            at += len(part)
+        return at, [], 0, None
+
     def recv(self, length: int) -> bytes:
         if self._error:
             raise os_error(self._error)

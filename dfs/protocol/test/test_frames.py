@@ -22,7 +22,7 @@ from dfs.protocol.frames import (
     encode_frame,
 )
 from dfs.protocol.interfaces import Block
-from dfs.protocol.limits import MAX_BODY
+from dfs.protocol.limits import MAX_BLOCK_BODY, MAX_BODY
 from dfs.protocol.values import BLOCK, PIECE
 
 
@@ -90,15 +90,23 @@ class DecoderTests(SynchronousTestCase):
         check()
 
     def test_data_are_not_copied(self) -> None:
-        """The data of a block are views of the very bytes that were received."""
-        data = encode_block(1, block_of(DATA))
-        received = [data[:5000], data[5000:]]
-        decoder = open_decoder()
-        for each in received:
-            decoder.receive(each)
-        (frame,) = frames_of(decoder)
-        assert frame.block is not None
-        self.assertEqual([id(piece.obj) for piece in frame.block.pieces], [id(each) for each in received])
+        """The data of a block are received where they stay: its one piece is the room that the decoder gave."""
+        data = encode_block(1, block_of(DATA)) + encode_end(1, len(DATA), b"")
+        decoder, at, rooms, found = open_decoder(), 0, [], []
+        while at < len(data):
+            count = 0
+            for room in decoder.room():
+                part = data[at : at + len(room)]
+                room[: len(part)] = part
+                at, count = at + len(part), count + len(part)
+                rooms.append(room)
+            decoder.filled(count)
+            found += frames_of(decoder)
+        self.assertEqual([frame.type for frame in found], [FrameType.BLOCK, FrameType.END])
+        assert found[0].block is not None
+        (piece,) = found[0].block.pieces
+        self.assertEqual(bytes(piece), DATA)
+        self.assertIn(id(piece.obj), [id(room.obj) for room in rooms])
 
     def test_dripped_bytes_are_merged(self) -> None:
         """A block that comes byte by byte is held in few pieces, not in one object a byte (S43)."""
@@ -115,7 +123,8 @@ class DecoderTests(SynchronousTestCase):
         for type in FrameType:
             decoder = open_decoder()
             header = bytearray(encode_frame(type, 0, 1))
-            header[:4] = (MAX_BODY + 1).to_bytes(4, "big")
+            longest = MAX_BLOCK_BODY if type == FrameType.BLOCK else MAX_BODY
+            header[:4] = (longest + 1).to_bytes(4, "big")
             decoder.receive(bytes(header))
             self.assertRaises(BadRequest, decoder.next_frame)
 
