@@ -25,7 +25,7 @@ def cut_blocks(data: memoryview, offset: int) -> list[Block]:
     blocks = []
     for start in range(0, len(data), BLOCK):
         run = data[start : start + BLOCK]
-        crcs = tuple(piece_crc(run[at : at + PIECE]) for at in range(0, len(run), PIECE))
+        crcs = tuple([crc32c(run[at : at + PIECE], 0, _KEEP_LOCK) for at in range(0, len(run), PIECE)])
         blocks.append(Block(offset=offset + start, length=len(run), crcs=crcs, pieces=(run,)))
     return blocks
 

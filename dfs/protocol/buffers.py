@@ -46,8 +46,9 @@ class Buffers:
         """Room for ``length`` bytes (at most BLOCK), whatever is in it; free again when no view of it is left."""
         if length <= SMALL:
             return memoryview(bytearray(length))
-        for buffer in self._kept:
+        for number, buffer in enumerate(self._kept):
             if is_free(buffer):
+                self._kept.append(self._kept.pop(number))  # the next one is most likely free at the first look
                 return memoryview(buffer)[:length]
         buffer = bytearray(BLOCK)
         if len(self._kept) < self._most:

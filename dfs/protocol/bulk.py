@@ -88,7 +88,9 @@ class BulkTransport:
             try:
                 count = transport.socket.recvmsg_into(room)[0]
             except OSError as error:
-                return None if error.errno in _BUSY else CONNECTION_LOST
+                if error.errno in _BUSY:
+                    break
+                return CONNECTION_LOST
             if not count:
                 return CONNECTION_DONE
             decoder.filled(count)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dfs.protocol.buffers import BUFFERS
 from dfs.protocol.errors import DFSError, Disconnected
 from dfs.protocol.frames import FrameDecoder, FrameType, encode_frame
 from dfs.protocol.limits import FRAME_TIMEOUT, IDLE_BULK_TIMEOUT, PING_INTERVAL, SILENCE_TIMEOUT, STALL_TIMEOUT
@@ -66,6 +67,8 @@ class KeepAlive:
     def _note(self, now: float) -> None:
         if self._busy():
             self._used = now
+        elif self._decoder.blocks:
+            BUFFERS.give_back()
         if not self._decoder.buffered or not self._port.reading:
             self._frame_since = now
         taken = self._port.taken

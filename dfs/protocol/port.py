@@ -54,12 +54,14 @@ class Port:
     """The transport of one connection.
 
     :ivar last_sent: when something was last written, ``last_received`` when something last came.
+    :ivar reading: nobody has a reason not to read.
     :ivar reading_since: when reading last began; of meaning only while ``reading``.
     """
 
     def __init__(self, reactor: IReactorTime, transport: Any, resumed: Callable[[], None]) -> None:
         self.reactor = reactor
         self.closing = False
+        self.reading = True
         now = reactor.seconds()
         self.last_sent = self.last_received = self.reading_since = now
         self._transport = transport
@@ -90,6 +92,9 @@ class Port:
         ``received`` is called when there is something new in it."""
 
         def filled() -> bool:
+            if decoder.missing:  # a part of a block is nobody's business yet
+                self.last_received = self.reactor.seconds()
+                return True
             received()
             return self.reading and not self.closing
 
@@ -99,14 +104,11 @@ class Port:
 
     # ---- reading
 
-    @property
-    def reading(self) -> bool:
-        return not self._reasons
-
     def pause(self, reason: str) -> None:
         """Stop reading (idempotent for each reason)."""
         if not self._reasons:
             self._transport.pauseProducing()
+            self.reading = False
         self._reasons.add(reason)
 
     def resume(self, reason: str) -> None:
@@ -115,7 +117,8 @@ class Port:
         if reason not in self._reasons:
             return
         self._reasons.discard(reason)
-        if not self._reasons and not self.closing:
+        self.reading = not self._reasons
+        if self.reading and not self.closing:
             self.reading_since = self.reactor.seconds()
             self._transport.resumeProducing()
             self._resumed()
