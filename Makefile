@@ -10,7 +10,7 @@ SEED ?= 0
 JOBS ?= $(shell nproc)
 MINUTES ?= 10
 
-.PHONY: help setup demo test lint docs functional test-long chaos soak planted bench bench-peers clean
+.PHONY: help setup demo test lint docs functional test-long chaos soak planted bench bench-check bench-peers clean
 
 help:
 	@echo 'make demo             a real cluster on this machine: upload, kill, download, heal'
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-long        what takes hours: all graphs, 10,000 crash states, 1,000 seeds twice, blind hunts'
 	@echo 'make chaos            kill, stop, partition and fill up a real cluster for ten minutes'
 	@echo 'make bench            measure this machine and the system on it'
+	@echo 'make bench-check      count what an operation costs: calls, receives, sends, jobs, syncs; none may grow'
 	@echo 'make bench-peers      the same work through SeaweedFS, MooseFS and etcd (root, Debian)'
 	@echo 'make clean            remove what was made, but not .venv'
 
@@ -60,6 +61,9 @@ soak: setup
 
 bench: setup
 	@$(RUN) -m bench.run
+
+bench-check: setup
+	@$(RUN) -m bench.counts --check
 
 bench-peers: setup
 	@test -d .build/peers || $(RUN) -m bench.peers.install
