@@ -29,6 +29,7 @@ from dfs.runtime.clock import install_monotonic
 from dfs.runtime.dial import parse_address
 from dfs.runtime.errors import SettingError
 from dfs.runtime.exiting import end_process
+from dfs.runtime.garbage import spare_garbage_collector
 from dfs.runtime.logging import log_json
 from dfs.runtime.options import DURABILITY, LOG_FORMAT, META, QUARANTINE, REPAIR_STREAMS, SCRUB_PERIOD, SEGMENTS
 from dfs.runtime.real import real_runtime
@@ -147,6 +148,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     install_monotonic(reactor)
+    spare_garbage_collector(reactor)
     disk = RealDisk()
     try:
         check_start(options.config, reactor, disk)

@@ -14,6 +14,7 @@ from dfs.metaserver.node import MetaServer
 from dfs.metaserver.options import Options as Options
 from dfs.runtime.clock import install_monotonic
 from dfs.runtime.exiting import end_process
+from dfs.runtime.garbage import spare_garbage_collector
 from dfs.runtime.real import real_runtime
 
 
@@ -22,6 +23,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     install_monotonic(reactor)
+    spare_garbage_collector(reactor)
     runtime = real_runtime(reactor)
     server = MetaServer(options["meta_config"], runtime, RealDisk(), partial(_ended, reactor))
     server.ready.addErrback(_told)  # type: ignore[unused-awaitable]

@@ -3,7 +3,7 @@
 - :mod:`dfs.runtime.interfaces`: threads, and :class:`Runtime`, what a node lives on;
 - :mod:`dfs.runtime.real`: that in production; ``dfs.simulation.host`` gives the simulated one;
 - :mod:`dfs.runtime.clock`, :mod:`~dfs.runtime.ticker`, :mod:`~dfs.runtime.timeout`, :mod:`~dfs.runtime.lag`: time;
-- :mod:`dfs.runtime.threads`: real threads;
+- :mod:`dfs.runtime.threads`: real threads; :mod:`dfs.runtime.garbage`: the collector of a process that serves;
 - :mod:`dfs.runtime.dial`, :mod:`~dfs.runtime.backoff`: addresses, connecting, waiting before the next try;
 - :mod:`dfs.runtime.settings`, :mod:`~dfs.runtime.options`, :mod:`~dfs.runtime.units`: configuration.
 """
