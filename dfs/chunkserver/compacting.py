@@ -43,9 +43,14 @@ SHORT = 64
 segment may have."""
 
 
+def is_sparse(usage: Usage) -> bool:
+    """Whether half of a segment is removed."""
+    return 2 * usage.gone >= usage.length - PAGE
+
+
 def is_due(usage: Usage, size: int) -> bool:
     """Whether a segment that is not written any more should go: half of it is removed, or it is short."""
-    return usage.whole and (2 * usage.gone >= usage.length - PAGE or usage.length * SHORT < size)
+    return usage.whole and (is_sparse(usage) or usage.length * SHORT < size)
 
 
 class Compactor:
@@ -82,6 +87,7 @@ class Compactor:
     async def _tick_round(self) -> None:
         try:
             await self.round()
+            await self._store.packing.summarise()
         except DFSError as error:
             _log.info("segments stay as they are for now: {error}", error=error)
         except Exception:  # noqa: BLE001 - a defect in one round must not end the next ones
@@ -102,7 +108,8 @@ class Compactor:
 
     def _alone(self, due: list[tuple[int, int]]) -> bool:
         """Whether there is only one short segment, which would just get another number."""
-        return len(due) == 1 and not due[0][0] and not self._store.packing.current
+        packing = self._store.packing
+        return len(due) == 1 and not packing.current and not is_sparse(packing.usage[-due[0][1]])
 
     async def _compact(self, number: int) -> None:
         store, packing = self._store, self._store.packing
@@ -131,7 +138,7 @@ class Compactor:
         except ReplicaNotFound:
             del store.packing.usage[number]  # gone without our doing: whoever reads of it is told
             raise
-        self._store.packing.usage[number] = Usage(found.length, found.gone, found.whole)
+        self._store.packing.usage[number] = Usage(found.length, found.gone, found.whole, False)
         return found
 
     async def _move(self, head: RecordHead) -> None:
@@ -171,6 +178,7 @@ def read_body(disk: IDisk, layout: Layout, ref: ChunkRef, place: Place) -> bytes
 
 def remove_segment(disk: IDisk, layout: Layout, number: int) -> None:
     """Unlink a segment, durably; blocking.  Raises DiskError."""
+    segments.forget_summary(disk, layout, number)
     try:
         disk.unlink(layout.segment(segments.name_of(number)))
     except NotFound:

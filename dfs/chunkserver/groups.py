@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from dfs.chunkserver.records import BODY
-from dfs.chunkserver.segments import Added, Marked, Outcome, Put, Work
+from dfs.chunkserver.segments import Added, Alone, Marked, Outcome, Put, Work
 from dfs.disk.errors import DiskError
 from dfs.protocol.errors import Busy, DFSError
 
@@ -31,7 +31,7 @@ def weight(work: Work) -> int:
             return BODY + len(work.put.content)
         case Added():
             return BODY + len(work.body)
-        case Marked():
+        case Marked() | Alone():
             return BODY
 
 

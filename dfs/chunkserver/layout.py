@@ -11,6 +11,7 @@
     DATA/chunks/a/b/<chunk id hex>.<generation>.chunk    a replica; a, b: first two hex digits of the chunk id
     DATA/chunks/a/b/<...>.<generation>.<16 hex>.tmp      a write in progress
     DATA/segments/<8 digits>.seg                     many small replicas (see dfs.chunkserver.records)
+    DATA/segments/<8 digits>.sum                     what one holds (see dfs.chunkserver.summaries)
     DATA/quarantine/<name>.<reason>.<...>.<16 hex>   what was set aside (see dfs.chunkserver.quarantine)
 
 The 16 x 16 folders are made and synced when the store is formatted, so that a
@@ -50,6 +51,10 @@ class Layout:
     def segment(self, name: str) -> str:
         """The path of a segment."""
         return f"{self.segments}/{name}"
+
+    def summary(self, number: int) -> str:
+        """The path of a segment's summary."""
+        return f"{self.segments}/{number:08d}.sum"
 
     @property
     def quarantine(self) -> str:

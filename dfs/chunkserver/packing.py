@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve
@@ -16,14 +17,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dfs.chunkserver import footer as footers
-from dfs.chunkserver import identity, quarantine, recordfile, records, segments, segmentscan
+from dfs.chunkserver import identity, quarantine, recordfile, records, segments, segmentscan, summaries
 from dfs.chunkserver.errors import dfs_error
 from dfs.chunkserver.footer import BadFooter
 from dfs.chunkserver.groups import Groups
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.quarantine import Entry
 from dfs.chunkserver.records import ASIDE, BODY, REMOVED, Place, RecordHead
-from dfs.chunkserver.segments import Marked, Put, SegmentWriter, SmallPut, Work
+from dfs.chunkserver.segments import Alone, Marked, Put, SegmentWriter, SmallPut, Work
 from dfs.chunkserver.segmentscan import Found
 from dfs.chunkserver.writing import WriteRules
 from dfs.disk.errors import DiskError
@@ -41,11 +42,13 @@ _log = Logger()
 
 @define
 class Usage:
-    """Of a segment: its length, the bytes of removed records, and whether all of it is whole."""
+    """Of a segment: its length, the bytes of removed records, whether all of it is whole, and whether it has a summary
+    or can have none."""
 
     length: int
     gone: int
     whole: bool
+    summarised: bool
 
 
 class Packing:
@@ -73,8 +76,8 @@ class Packing:
             await store.run(_make_folder, store.disk, store.layout)
         highest = bad = 0
         for number in numbers:
-            found: Found = await store.run(segmentscan.scan, store.disk, store.layout, number, self._rules.durable)
-            self.usage[number] = Usage(found.length, found.gone, found.whole)
+            found: Found = await store.run(summaries.look, store.disk, store.layout, number, self._rules.durable)
+            self.usage[number] = Usage(found.length, found.gone, found.whole, True)
             bad += self._tell(found)
             for head in found.replicas:
                 highest = max(highest, head.held.number)
@@ -173,7 +176,7 @@ class Packing:
 
     def grown(self, place: Place, body: int) -> None:
         """A record with a body of that length was appended there."""
-        usage = self.usage.setdefault(place.segment, Usage(records.PAGE, 0, True))
+        usage = self.usage.setdefault(place.segment, Usage(records.PAGE, 0, True, False))
         usage.length = max(usage.length, place.offset + records.record_size(body))
 
     @property
@@ -192,10 +195,21 @@ class Packing:
         """Change the kind of a record, durably.  Raises DiskFailed."""
         freed: int = await self.groups.add(Marked(place, ref, kind))
         usage = self.usage.get(place.segment)
-        if usage is not None and kind == REMOVED:
-            usage.gone += freed
-        elif usage is not None:
-            usage.whole = False
+        if usage is not None:
+            usage.summarised = False
+            usage.gone += freed if kind == REMOVED else 0
+            usage.whole &= kind == REMOVED
+
+    async def summarise(self) -> int:
+        """Write the summary of one segment that has none and is not appended to any more; its number, 0 for none.
+        Raises DFSError."""
+        store = self._store
+        for number, usage in self.usage.items():
+            if usage.whole and not usage.summarised and number != self.current:
+                usage.summarised = True  # unless it is marked meanwhile
+                await self.groups.add(Alone(partial(summaries.summarise, store.disk, store.layout, number, False)))
+                return number
+        return 0
 
     async def move_aside(self, ref: ChunkRef, place: Place, length: int, reason: str, at_ms: int) -> Entry | None:
         """Into the quarantine, then away from its segment; None where the disk does not read it: then it is set aside

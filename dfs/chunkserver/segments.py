@@ -105,6 +105,13 @@ def number_of(name: str) -> int | None:
     return None if found is None else int(found[1])
 
 
+def forget_summary(disk: IDisk, layout: Layout, number: int) -> None:
+    """A segment is about to change: its summary is gone, durably, when this returns.  Raises DiskError."""
+    if disk.exists(layout.summary(number)):
+        disk.unlink(layout.summary(number))
+        disk.sync_folder(layout.segments)
+
+
 def body_of(cluster: bytes, put: SmallPut, number: int) -> bytes:
     """Chunk and footer.  Raises ReplicaCorrupt where the bytes are not what the client sent."""
     put.check()
@@ -240,6 +247,7 @@ class SegmentWriter:
         return [outcomes[each] for each in marks]
 
     def _mark(self, number: int, marks: Sequence[Marked]) -> dict[Marked, int]:
+        forget_summary(self._disk, self._layout, number)
         file = self._disk.open(self._layout.segment(name_of(number)))
         sizes: dict[Marked, int] = {}
         try:
@@ -264,9 +272,24 @@ class Put:
     number: int
 
 
-Work: TypeAlias = Put | Added | Marked
+@frozen
+class Alone:
+    """Something that must not run beside appends and marks."""
+
+    call: Callable[[], object]
+
+
+Work: TypeAlias = Put | Added | Marked | Alone
 Outcome: TypeAlias = Place | int | DFSError | DiskError
 """Of an add its place, of a mark the bytes of its record, or an error."""
+
+
+def _alone(work: Alone) -> Outcome:
+    try:
+        work.call()
+    except DiskError as error:
+        return error
+    return 0
 
 
 def perform(writer: SegmentWriter, cluster: bytes, work: Sequence[Work]) -> list[Outcome]:
@@ -274,6 +297,7 @@ def perform(writer: SegmentWriter, cluster: bytes, work: Sequence[Work]) -> list
     outcomes: dict[int, Outcome] = {}
     added: dict[int, Added] = {}
     marks = {at: each for at, each in enumerate(work) if isinstance(each, Marked)}
+    outcomes |= {at: _alone(each) for at, each in enumerate(work) if isinstance(each, Alone)}
     room = writer.room()
     for at, each in enumerate(work):
         if isinstance(each, Put):

@@ -26,8 +26,8 @@ from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk, IDiskFile
 from dfs.protocol.blocks import piece_crc
 
-WINDOW = 1 << 20
-"""Bytes read by one call of the disk."""
+WINDOW = 32 << 10
+"""Bytes read by one call of the disk: the heads of several short records, and not all of a long one."""
 
 
 @define
@@ -62,7 +62,7 @@ def numbers_of(disk: IDisk, layout: Layout) -> list[int]:
     if not disk.exists(layout.segments):
         return []
     names = disk.list_folder(layout.segments)
-    numbers = [(name, number_of(name)) for name in names]
+    numbers = [(name, number_of(name)) for name in names if not name.endswith(".sum")]
     for name, number in numbers:
         if number is None:
             raise RefusedStart(f"{layout.segment(name)} is no segment: move it away, then start again")
