@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Any
 
 from crc32c import crc32c
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import react
 
@@ -62,7 +61,7 @@ def put_of(number: int, length: int) -> SmallPut:
     return SmallPut(ref, content, (crc32c(content),), hashlib.sha256(content).digest())
 
 
-async def opened(disk: Syncs, root: str, segments: bool) -> ChunkStore:
+async def opened(reactor: Any, disk: Syncs, root: str, segments: bool) -> ChunkStore:
     folder = open_folder(disk, root, "bench", CLUSTER)
     if folder.identity is None:
         claim(disk, folder, "bench", CLUSTER, bytes(16))
@@ -88,10 +87,10 @@ async def batches(store: ChunkStore, puts: list[SmallPut], size: int) -> None:
                 raise outcome
 
 
-async def measure(root: str, segments: bool, batched: bool, puts: list[SmallPut], at_once: int) -> dict[str, float]:
+async def measure(reactor: Any, root: str, segments: bool, batched: bool, puts: list[SmallPut], at_once: int) -> dict[str, float]:
     """Figures of one way, in a new folder."""
     disk = Syncs()
-    store = await opened(disk, root, segments)
+    store = await opened(reactor, disk, root, segments)
     disk.counts.clear()
     wall, cpu = time.perf_counter(), time.process_time()
     if batched:
@@ -109,18 +108,18 @@ async def measure(root: str, segments: bool, batched: bool, puts: list[SmallPut]
     }
     await store.idle()
     wall, cpu = time.perf_counter(), time.process_time()
-    assert len((await opened(disk, root, segments)).index) == len(puts)
+    assert len((await opened(reactor, disk, root, segments)).index) == len(puts)
     figures["start_us"] = (time.perf_counter() - wall) / len(puts) * 1e6
     figures["start_cpu_us"] = (time.process_time() - cpu) / len(puts) * 1e6
     return figures
 
 
-async def run(options: argparse.Namespace, say: Callable[[str], object]) -> None:
+async def run(reactor: Any, options: argparse.Namespace, say: Callable[[str], object]) -> None:
     puts = [put_of(number, options.length) for number in range(options.count)]
     folder = tempfile.mkdtemp(dir=options.folder)
     try:
         for name, segments, batched in (("files", False, False), ("packed", True, False), ("batches", True, True)):
-            figures = await measure(f"{folder}/{name}", segments, batched, puts, options.at_once)
+            figures = await measure(reactor, f"{folder}/{name}", segments, batched, puts, options.at_once)
             rounded = {key: round(value, 3) for key, value in figures.items()}
             told = ", ".join(f"{key} {value:g}" for key, value in rounded.items())
             say((json.dumps({"name": name, **rounded}) if options.json else f"{name}: {told}") + "\n")
@@ -137,7 +136,7 @@ def main() -> None:
     parser.add_argument("--folder", default=None)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    react(lambda _: Deferred.fromCoroutine(run(options, sys.stdout.write)))
+    react(lambda reactor: Deferred.fromCoroutine(run(reactor, options, sys.stdout.write)))
 
 
 if __name__ == "__main__":
