@@ -87,7 +87,9 @@ async def batches(store: ChunkStore, puts: list[SmallPut], size: int) -> None:
                 raise outcome
 
 
-async def measure(reactor: Any, root: str, segments: bool, batched: bool, puts: list[SmallPut], at_once: int) -> dict[str, float]:
+async def measure(
+    reactor: Any, root: str, segments: bool, batched: bool, puts: list[SmallPut], at_once: int
+) -> dict[str, float]:
     """Figures of one way, in a new folder."""
     disk = Syncs()
     store = await opened(reactor, disk, root, segments)
