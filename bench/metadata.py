@@ -6,7 +6,8 @@ import io
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import median
 from typing import Any
 
@@ -20,6 +21,7 @@ from dfs.runtime.clock import install_monotonic
 from dfs.runtime.garbage import spare_garbage_collector
 
 Operation = Callable[[int], Awaitable[Any]]
+MANY = 64
 
 
 def run_on_reactor(work: Callable[[Any], Any]) -> Any:
@@ -88,25 +90,38 @@ async def small_files(
     return {"up": await timed(reactor, upload, count, at_once), "down": await timed(reactor, download, count, at_once)}
 
 
-async def operations(client: Client, reactor: Any, counts: dict[int, int], prefix: str = "meta/") -> dict[str, Any]:
-    """Creates (an empty file: create and commit, two durable log entries), stats and list pages."""
+@asynccontextmanager
+async def many_clients(cluster: LocalCluster, reactor: Any) -> AsyncIterator[list[Client]]:
+    """MANY clients in this process, each with its own connection and session: they share no request."""
+    options = ClientOptions(patience=30.0, state_folder=os.path.join(cluster.folder, "state"))
+    async with AsyncExitStack() as stack:
+        meta = cluster.meta()
+        yield [await stack.enter_async_context(connect(meta, reactor, options=options)) for _ in range(MANY)]
+
+
+async def operations(clients: list[Client], reactor: Any, counts: dict[int, int], prefix: str) -> dict[str, Any]:
+    """Creates (an empty file: create and commit, two durable log entries), stats and deletes: by the first client,
+    whose creates travel together, and ``apart``, each in flight by a client of its own."""
     found: dict[str, Any] = {}
     for at_once, count in counts.items():
+        rows: dict[str, Any] = {}
+        for suffix, chosen in (("", clients[:1]), ("_apart", clients[:at_once])):
+            if suffix and at_once == 1:
+                continue
+            names = f"{prefix}{at_once}{suffix}/"
 
-        async def create(number: int, prefix: str = f"{prefix}{at_once}/") -> None:
-            await client.upload(io.BytesIO(b""), f"{prefix}{number}", parallel=1)
+            async def create(number: int, chosen: list[Client] = chosen, names: str = names) -> None:
+                await chosen[number % len(chosen)].upload(io.BytesIO(b""), f"{names}{number}", parallel=1)
 
-        async def stat(number: int, prefix: str = f"{prefix}{at_once}/", count: int = count) -> None:
-            await client.stat(f"{prefix}{number % count}")
+            async def stat(number: int, chosen: list[Client] = chosen, names: str = names) -> None:
+                await chosen[number % len(chosen)].stat(f"{names}{number}")
 
-        async def delete(number: int, prefix: str = f"{prefix}{at_once}/") -> None:
-            await client.delete(f"{prefix}{number}")
+            async def delete(number: int, chosen: list[Client] = chosen, names: str = names) -> None:
+                await chosen[number % len(chosen)].delete(f"{names}{number}")
 
-        found[str(at_once)] = {
-            "create_and_commit": await timed(reactor, create, count, at_once),
-            "stat": await timed(reactor, stat, count, at_once),
-            "delete": await timed(reactor, delete, count, at_once),
-        }
+            for kind, operation in (("create_and_commit", create), ("stat", stat), ("delete", delete)):
+                rows[f"{kind}{suffix}"] = await timed(reactor, operation, count, at_once)
+        found[str(at_once)] = rows
     return found
 
 
@@ -140,7 +155,8 @@ def run(files: int, rounds: int, quick: bool) -> dict[str, Any]:
             options = ClientOptions(patience=30.0, state_folder=os.path.join(cluster.folder, "state"))
             async with connect(cluster.meta(), reactor, options=options) as client:
                 found: dict[str, Any] = {"small_files": await small_files(client, reactor, files, 16)}
-                found["operations"] = await operations(client, reactor, counts)
+                async with many_clients(cluster, reactor) as clients:
+                    found["operations"] = await operations(clients, reactor, counts, "meta/")
                 found["resident"] = cluster.resident()
                 found["fail_over"] = await fail_over(client, cluster, reactor, rounds)
                 return found

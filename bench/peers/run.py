@@ -164,12 +164,11 @@ def metadata_planes(rounds: int) -> dict[str, Any]:
     with LocalCluster(chunks=3) as cluster, etcd.Etcd() as peer:
 
         async def work(reactor: Any) -> None:
-            options = ClientOptions(state_folder=os.path.join(cluster.folder, "state"))
-            async with connect(cluster.meta(), reactor, options=options) as client:
+            async with metadata.many_clients(cluster, reactor) as clients:
                 for number in range(rounds):
-                    ours.append(await metadata.operations(client, reactor, COUNTS, prefix=f"{number}/"))
+                    ours.append(await metadata.operations(clients, reactor, COUNTS, prefix=f"{number}/"))
                     theirs.append(etcd.operations(peer, COUNTS))
-                over["dfs"] = await metadata.fail_over(client, cluster, reactor, 10)
+                over["dfs"] = await metadata.fail_over(clients[0], cluster, reactor, 10)
 
         over: dict[str, Any] = {}
         metadata.run_on_reactor(work)
