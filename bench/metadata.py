@@ -101,12 +101,12 @@ async def many_clients(cluster: LocalCluster, reactor: Any) -> AsyncIterator[lis
 
 async def operations(clients: list[Client], reactor: Any, counts: dict[int, int], prefix: str) -> dict[str, Any]:
     """Creates (an empty file: create and commit, two durable log entries), stats and deletes: by the first client,
-    whose creates travel together, and ``apart``, each in flight by a client of its own."""
+    whose creates travel together, and, where there are more clients, ``apart``, each in flight by one of its own."""
     found: dict[str, Any] = {}
     for at_once, count in counts.items():
         rows: dict[str, Any] = {}
         for suffix, chosen in (("", clients[:1]), ("_apart", clients[:at_once])):
-            if suffix and at_once == 1:
+            if suffix and len(chosen) == 1:
                 continue
             names = f"{prefix}{at_once}{suffix}/"
 

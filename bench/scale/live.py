@@ -27,7 +27,7 @@ EVERY = 0.005  # seconds between two requests of a probe
 async def work(client: Client, reactor: Any, files: int) -> dict[str, Any]:
     """What bench.metadata does, and stats of names from anywhere in the tables."""
     chance = random.Random(files)
-    found = await operations(client, reactor, COUNTS, f"live/{files}/{time.time_ns()}/")
+    found = await operations([client], reactor, COUNTS, f"live/{files}/{time.time_ns()}/")
 
     async def anywhere(_: int) -> None:
         await client.stat(name_of(chance.randrange(files)))
