@@ -77,6 +77,10 @@ async def with_client(options: argparse.Namespace, settings: Settings, reactor: 
             return await meta(client, options)
         if options.command == "node":
             return await node(client, options, runtime.reactor)
+        if options.command == "bench":
+            from dfs.cli.bench.command import bench
+
+            return await bench(client, options, settings, runtime)
         if options.command == "events":
             return await events(client, options, runtime)
         return await COMMANDS[options.command](client, options)

@@ -120,6 +120,9 @@ def build_parser() -> Parser:
 
     _add_files(add)
     _add_checks(add)
+    from dfs.cli.bench.words import add_bench  # they use words of this module
+
+    add_bench(add, size, at_least_one, positive)
     add("status", "Leader, nodes and their state, space, redundancy debt.")
     init = add("init", "Make the key of a new cluster, for nodes on machines of your own.")
     init.add_argument("--key-file", required=True, metavar="PATH", help="where to write it, readable by its owner only")
