@@ -7,7 +7,7 @@ import errno
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from dfs.chunkserver import groups
+from dfs.chunkserver import groups, records
 from dfs.chunkserver.damage import Damage
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.handles import Writing
@@ -278,6 +278,18 @@ class StoreTests(PackedCase):
         self.disk.unlink(f"{self.layout.segments}/notes.txt")
         self.disk.end_process()
         self.assertEqual(self.restart().index.place(ref(1)), Place(1, PAGE))
+
+    def test_newer(self) -> None:
+        """A record, or a footer in one, that a newer program wrote refuses the start, and nothing is moved (S39)."""
+        self.put(1)
+        head = records.decode_head(self.content()[PAGE:], Place(1, PAGE), None)
+        assert head is not None
+        for changed in (evolve(head, footer_version=99), evolve(head, kind=99)):
+            self.disk.end_process()
+            file = self.disk.open(self.segment())
+            file.pwrite([records.encode_head(changed)], PAGE)
+            self.failureResultOf(Deferred.fromCoroutine(open_packed(self.disk)), RefusedStart)
+            self.assertEqual(self.disk.list_folder(self.layout.segments), ["00000001.seg"])
 
     def test_many_wait(self) -> None:
         """Work that waits for the disk is bounded: beyond it the sender hears Busy."""

@@ -64,7 +64,7 @@ class StartTests(StoreCase):
         path = self.layout.path(REF)
         whole = self.slurp(path)
         footer = bytearray(whole[len(CONTENT) : -4])
-        footer[0] = 2
+        footer[0] = 3
         self.spit(path, whole[: len(CONTENT)] + bytes(footer) + crc32c(bytes(footer)).to_bytes(4, "big"))
         self.refused()
         self.assertEqual(self.left(), [self.layout.name(REF)])
