@@ -1,12 +1,12 @@
 """Hunt each planted bug blind: which layer finds it, and after how many seeds.
 
     python tools/hunt.py [--family core] [--only NAME] [--seeds 2000]
-    python tools/hunt.py --family system [--only NAME[,NAME...]] [--seeds 60]
+    python tools/hunt.py --family system [--only NAME[,NAME...]] [--seeds 60] [--resume]
 
 `tools/planted.py` proves that the test named by a patch goes red.  This tells more: every layer that tries the core, or
 the whole cluster, is let loose on the patched copy, whether or not it is the one named (of the system: up to the first
 that finds it).  It prints what the tables of doc/testing.md are made of; the exit code is 1 where a bug is found by
-none.
+none.  Rows are kept in .build/hunt/ as they are found, so that a hunt that was ended goes on with ``--resume``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,12 @@ def by_first(what: str, *arguments: str) -> Callable[[Path, int], str]:
         flags = [argument.format(last=seeds - 1) for argument in arguments]
         command = [sys.executable, "-m", "dfs.simulation.first", *flags]
         environment = {"PYTHONPATH": str(tree)}
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                command, cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=6 * TIMEOUT
+            )
+        except subprocess.TimeoutExpired:
+            return "error"
         if done.returncode not in (0, 1) or not done.stdout:
             return "error"
         document = json.loads(done.stdout)
@@ -112,6 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Hunt each planted bug by every layer.")
     parser.add_argument("--family", choices=FAMILIES, default="core")
     parser.add_argument("--only", help="names of patches, without .patch, separated by commas")
+    parser.add_argument("--resume", action="store_true", help="take the rows that an earlier hunt has found already")
     parser.add_argument("--seeds", type=int, help="seeds of the swarm at most")
     options = parser.parse_args()
     kinds, layers, usual = FAMILIES[options.family]
@@ -120,12 +126,18 @@ def main() -> int:
     if wanted is None and options.family == "system":
         paths = [path for path in paths if HUNTED in path.read_text(encoding="utf-8")]
     missed = 0
+    kept = BUILD / "hunt" / f"{options.family}.json"
+    rows: dict[str, list[str]] = json.loads(kept.read_text()) if options.resume and kept.exists() else {}
+    kept.parent.mkdir(parents=True, exist_ok=True)
     print(f"| patch | {' | '.join(layers)} |\n|---|{'---|' * len(layers)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="hunt-") as folder:
         for path in paths:
             if wanted is not None and path.stem not in wanted:
                 continue
-            found = hunt(read_plant(path), Path(folder), options.seeds or usual, layers, options.family == "core")
+            every = options.family == "core"
+            found = rows.get(path.stem) or hunt(read_plant(path), Path(folder), options.seeds or usual, layers, every)
+            rows[path.stem] = found
+            kept.write_text(json.dumps(rows))
             missed += all(word == "-" for word in found)
             print(f"| {path.stem} | {' | '.join(found)} |", flush=True)
     return 1 if missed else 0

@@ -22,6 +22,7 @@ class Plan:
     :ivar names: names that a client has for itself, and names that all share.
     :ivar think: seconds between two operations of a client, at most.
     :ivar small: files of at most one byte only: there is more of metadata.
+    :ivar any_member: the share of clients that read names from any metadata member, not from the leader alone.
     :ivar keep: numbers of the faults that are carried out (:mod:`dfs.simulation.faults.ground`); None is all.
     :ivar latency: of every link, in seconds at least; up to as much again is drawn for each packet.
     """
@@ -37,6 +38,7 @@ class Plan:
     latency: float = 0.0003
     think: float = 0.6
     small: bool = False
+    any_member: float = 0.3
     keep: frozenset[int] | None = None
 
 

@@ -35,6 +35,7 @@ def plan_of(seed: int) -> Plan:
         names=dice.pick([1, 4, 12]),
         think=dice.pick([0.05, 0.6, 0.6]),
         small=dice.chance(0.25),
+        any_member=dice.pick([0.0, 0.0, 0.5, 1.0]),
         latency=min(dice.pick([0.0003, 0.0003, 0.003, 0.02]), settings.election_ticks * settings.tick / ROUND_TRIPS),
     )
     return evolve(plan, settings=evolve(settings, segments=dice.chance(0.5)))

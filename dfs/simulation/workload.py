@@ -64,7 +64,9 @@ class Workload:
         cluster.start()
         self.promise.watch()
         await cluster.wait_ready()
-        clients = [Deferred.fromCoroutine(self._live(cluster.client())) for _ in range(self.plan.clients)]
+        dice = Dice(self.world.random("clients"))
+        made = [cluster.client(dice.chance(self.plan.any_member)) for _ in range(self.plan.clients)]
+        clients = [Deferred.fromCoroutine(self._live(client)) for client in made]
         await self.faults.run(self.plan.seconds)
         self.faults.heal()
         self._active = False

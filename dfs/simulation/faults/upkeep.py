@@ -15,12 +15,13 @@ from functools import partial
 from dfs.client.errors import DFSError
 from dfs.client.operating import Operator as NodeOperator
 from dfs.metaserver import queries
+from dfs.metaserver.records import Standing
 from dfs.protocol.messages import NodeChange, RebalanceAction
 from dfs.protocol.values import NodeState
 from dfs.simulation.cluster import SimulatedCluster
 from dfs.simulation.faults.ground import Ground
 from dfs.simulation.faults.operators import Change, Operator
-from dfs.simulation.inspection import chunk_server_states, store_of
+from dfs.simulation.inspection import store_of
 from dfs.simulation.nodes import SimulatedNode
 from dfs.simulation.promise import Chunk, committed_chunks
 
@@ -77,7 +78,7 @@ class Upkeep:
         end = self._ground.world.clock.now + seconds
         while self._ground.world.clock.now < end and name in self._cluster.chunks:
             leader = self._cluster.leader()
-            if leader is not None and chunk_server_states(leader.program).get(name) is NodeState.DRAINED:
+            if leader is not None and standing(leader, name) is Standing.DRAINED:
                 for problem in not_elsewhere(self._cluster, leader, name):
                     self._ground.violated(f"S18: {name} is said to be drained, but {problem}")
                 return True
@@ -152,6 +153,12 @@ class Upkeep:
     def _forgotten(self, name: str) -> None:
         self._ground.broken.pop(name, None)
         self._cluster.chunks.pop(name, None)
+
+
+def standing(leader: SimulatedNode, name: str) -> Standing | None:
+    """What a leader's tables have of a server now: what it shows of it is a moment older."""
+    found = [record for _, record in queries.nodes_page(store_of(leader.program)) if record.name == name]
+    return Standing(found[-1].standing) if found else None
 
 
 def not_elsewhere(cluster: SimulatedCluster, leader: SimulatedNode, name: str) -> list[str]:
