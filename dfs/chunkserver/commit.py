@@ -13,8 +13,17 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dfs.protocol.errors import Busy, DFSError, InternalError, StaleGeneration, UploadGone
-from dfs.protocol.messages import AddReplicas, ChunkCommit, CommitChunks, CommitOutcome, CommitOutcomes
+from dfs.protocol.errors import Busy, DFSError, InternalError, StaleGeneration, UnknownRequest, UploadGone
+from dfs.protocol.messages import (
+    AddReplicas,
+    ChunkCommit,
+    CommitChunks,
+    CommitOutcome,
+    CommitOutcomes,
+    FinishOutcome,
+    FinishUploads,
+    UploadsFinished,
+)
 
 _log = Logger()
 
@@ -49,20 +58,28 @@ class CommitBatcher:
         if error is not None:
             raise error
 
-    async def commit_all(self, commits: Sequence[ChunkCommit]) -> list[DFSError | None]:
-        """The same for many, which leave together: an error for each that is not committed."""
-        if len(self._commits) + len(commits) > WAITING:
-            return [Busy("too many chunks wait for metadata") for _ in commits]
-        waiting: list[Deferred[CommitOutcome]] = [Deferred() for _ in commits]
-        self._commits.extend(zip(commits, waiting, strict=True))
-        self._kick()
-        errors: list[DFSError | None] = []
-        for done in waiting:
-            try:
-                errors.append(_refusal(await done))
-            except DFSError as error:
-                errors.append(error)
-        return errors
+    async def finish_all(self, commits: Sequence[ChunkCommit]) -> list[DFSError | bool]:
+        """Commit the only chunks of small files, and the files with them: for each whether the file is finished, or
+        the error that it is not committed for."""
+        try:
+            outcomes = await self._finish(commits)
+        except Exception as error:  # noqa: BLE001 - as in _send_commits
+            return [_told(error) for _ in commits]
+        found: list[DFSError | bool] = []
+        for outcome in outcomes:
+            refusal = _refusal(outcome)
+            found.append(outcome == FinishOutcome.FINISHED if refusal is None else refusal)
+        return found
+
+    async def _finish(self, commits: Sequence[ChunkCommit]) -> Sequence[CommitOutcome | FinishOutcome]:
+        answer: object
+        try:
+            answer = await self._call(FinishUploads(tuple(commits)))
+        except UnknownRequest:  # metadata of before small files travelled together
+            answer = await self._call(CommitChunks(tuple(commits)))
+        if not isinstance(answer, UploadsFinished | CommitOutcomes) or len(answer.outcomes) != len(commits):
+            raise InternalError("metadata answered a commit with something else")
+        return answer.outcomes
 
     def add(self, replicas: ChunkCommit) -> None:
         """Tell of replicas that became durable later; where that fails the next inventory tells it."""
@@ -106,7 +123,7 @@ class CommitBatcher:
             _log.info("{count} late replicas are left to the inventory: {error}", count=len(batch), error=_told(error))
 
 
-def _refusal(outcome: CommitOutcome) -> DFSError | None:
+def _refusal(outcome: CommitOutcome | FinishOutcome) -> DFSError | None:
     """Why a chunk must not be acknowledged."""
     if outcome == CommitOutcome.STALE:
         return StaleGeneration("the chunk was placed anew: this write came too late")

@@ -162,7 +162,7 @@ class ChunkServer(Service):
         self._pool = BulkPool(runtime, identity, CONNECTIONS, self.cluster_time_ms)
         batcher = CommitBatcher(self._ask_leader)
         around = Surroundings(
-            runtime, config.node, store, self._pool, batcher.commit, batcher.add, batcher.commit_all
+            runtime, config.node, store, self._pool, batcher.commit, batcher.add, batcher.finish_all
         )  # fmt: skip
         keys = KeyRing(config.key, self.cluster)
         gets = Gets(runtime.reactor, store)

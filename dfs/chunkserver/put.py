@@ -74,8 +74,8 @@ TICK = 1.0
 @frozen
 class Surroundings:
     """What puts work with.  ``commit`` records a chunk with metadata and raises where it must not be
-    answered; ``add`` tells of replicas that became durable later; ``commit_all`` commits many, with an error for each
-    that must not be answered."""
+    answered; ``add`` tells of replicas that became durable later; ``finish_all`` commits many that are all of
+    their files: for each whether the file is finished, or the error with which it is answered."""
 
     runtime: Runtime
     node: str
@@ -83,7 +83,7 @@ class Surroundings:
     pool: Pool
     commit: Callable[[ChunkCommit], Awaitable[None]]
     add: Callable[[ChunkCommit], None]
-    commit_all: Callable[[Sequence[ChunkCommit]], Awaitable[Sequence[DFSError | None]]]
+    finish_all: Callable[[Sequence[ChunkCommit]], Awaitable[Sequence[DFSError | bool]]]
 
 
 def described(request: PutChunk) -> Description | None:

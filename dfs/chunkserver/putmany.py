@@ -204,13 +204,17 @@ class PutMany:
         refused = {at: error for at in range(len(self._replicas)) if (error := self._refusal(at)) is not None}
         taken = [at for at in range(len(self._replicas)) if at not in refused]
         told = [tuple(replicas) for replicas in self._replicas]
+        finished: set[int] = set()
         if self._request.position == 0 and taken:
-            errors = await self._around.commit_all([self._commit_of(at, told[at]) for at in taken])
-            refused |= {at: error for at, error in zip(taken, errors, strict=True) if error is not None}
+            done = await self._around.finish_all([self._commit_of(at, told[at]) for at in taken])
+            refused |= {at: error for at, error in zip(taken, done, strict=True) if isinstance(error, DFSError)}
+            finished = {at for at, whole in zip(taken, done, strict=True) if whole is True}
         if not self._answered:
             self._answered = True
             outcomes = [
-                ChunkOutcome((), refusal_of(refused[at])) if at in refused else ChunkOutcome(told[at], None)
+                ChunkOutcome((), False, refusal_of(refused[at]))
+                if at in refused
+                else ChunkOutcome(told[at], at in finished, None)
                 for at in range(len(told))
             ]
             self.answer.callback(ChunksWritten(tuple(outcomes), tuple(self._dropped)))

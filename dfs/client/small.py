@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dfs.client.context import Context
-from dfs.client.granting import Wish
+from dfs.client.granting import Wish, committed_file
 from dfs.client.progress import Meter, Observer
 from dfs.client.sources import BufferedBody, ISource
 from dfs.client.storing import FINAL
@@ -20,7 +20,7 @@ from dfs.client.together import Begun, Chunk, Wanted
 from dfs.client.upload import Upload, UploadResult, show_digest
 from dfs.client.uploading import give_up, upload_stream
 from dfs.protocol.blocks import piece_crc
-from dfs.protocol.errors import DFSError, UnknownRequest
+from dfs.protocol.errors import DFSError, FileExists, UnknownRequest, UploadGone
 from dfs.protocol.limits import MAX_SMALL
 from dfs.protocol.messages import (
     ChunkInfo,
@@ -71,11 +71,13 @@ async def upload_small(context: Context, content: bytes, wish: Wish, progress: O
     degraded = False
     try:
         sha256 = hashlib.sha256(content).digest()
+        finished = False
         if content:
-            degraded = await _store(context, wish.name, content, sha256, begun, granted, meter)
+            degraded, finished = await _store(context, wish.name, content, sha256, begun, granted, meter)
         digest = file_digest(sha256 if content else b"")
         count = 1 if content else 0
-        await context.together.commit(FinishedUpload(begun.file_id, 1, len(content), count, digest))
+        if not finished:
+            await context.together.commit(FinishedUpload(begun.file_id, 1, len(content), count, digest))
     except Exception:
         await give_up(context, granted)
         raise
@@ -86,8 +88,8 @@ async def upload_small(context: Context, content: bytes, wish: Wish, progress: O
 
 async def _store(
     context: Context, name: str, content: bytes, sha256: bytes, begun: Begun, granted: UploadGranted, meter: Meter
-) -> bool:
-    """Make the chunk durable and committed; whether copies are missing."""
+) -> tuple[bool, bool]:
+    """Make the chunk durable and committed; whether copies are missing, and whether the file has its name."""
     crc = piece_crc(memoryview(content))
     chunk = SmallChunk(begun.file_id, begun.generation, len(content), crc, sha256, begun.mac, name)
     try:
@@ -96,10 +98,15 @@ async def _store(
         if isinstance(error, FINAL) and not isinstance(error, UnknownRequest):
             raise
         upload = Upload(context, HeldSource(content), name, granted, {}, meter)
-        await upload.run(1)
-        return upload.degraded
+        try:
+            await upload.run(1)
+        except (FileExists, UploadGone):
+            if await committed_file(context, begun.file_id) is None:
+                raise
+            return False, True  # the batch did it after all: only its answer was lost
+        return upload.degraded, False
     meter.advance(len(content))
-    return len(outcome.replicas) < granted.replication
+    return len(outcome.replicas) < granted.replication, outcome.finished
 
 
 async def open_small(context: Context, file: GetFile) -> OpenedFile:

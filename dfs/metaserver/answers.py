@@ -23,12 +23,14 @@ from dfs.protocol.messages import (
     Done,
     FileInfo,
     FilesCommitted,
+    FinishOutcome,
     GrantedUpload,
     Placement,
     Placements,
     Refusal,
     UploadGranted,
     UploadOutcome,
+    UploadsFinished,
     UploadsGranted,
 )
 from dfs.protocol.values import FileId, Generation, Target
@@ -91,6 +93,10 @@ def _placement(
     index: int, generation: int, targets: tuple[Target, ...], quorum: int, committed: CommittedChunk | None
 ) -> Placement:
     return Placement(index, generation, targets, quorum, None, committed)  # type: ignore[arg-type]  # a NewType
+
+
+def _finished(raw: tuple[int, ...]) -> UploadsFinished:
+    return UploadsFinished(tuple(map(FinishOutcome, raw)))
 
 
 def _granted_upload(file_id: FileId, generation: Generation) -> GrantedUpload:
@@ -168,6 +174,7 @@ BY_CODE: dict[int, tuple[type[Any], Codec[Any]]] = {
     9: (Collected, Codec(Collected, 1, ("finished", FLAG))),
     10: (UploadsGranted, uploads_granted_codec),
     11: (FilesCommitted, Codec(FilesCommitted, 1, ("outcomes", Many(commit_refusal_fields, MAX_TOGETHER)))),
+    12: (UploadsFinished, Codec(_finished, 1, ("outcomes", Many(U8, MAX_TOGETHER)))),
     20: (Retired, Codec(Retired, 1, ("index", U64), ("taken", Many(U16, 256)))),
 }
 _CODE_OF = {cls: (code, codec) for code, (cls, codec) in BY_CODE.items()}

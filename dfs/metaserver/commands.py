@@ -25,7 +25,7 @@ from attrs import frozen
 
 from dfs.metaserver import commands_moving, commands_together
 from dfs.metaserver.commands_moving import MovingCommand
-from dfs.metaserver.commands_together import Nodes, TogetherCommand, nodes_field, operation_fields
+from dfs.metaserver.commands_together import Nodes, TogetherCommand, commit_fields, nodes_field, operation_fields
 from dfs.metaserver.packing import (
     ID16,
     SHA256,
@@ -41,7 +41,7 @@ from dfs.metaserver.packing import (
     UnknownVersion,
 )
 from dfs.metaserver.records import name_text, short_text
-from dfs.protocol.messages import ChunkCommit, DurableReplica, Operation
+from dfs.protocol.messages import ChunkCommit, Operation
 
 MAX_PLACEMENTS = 64  # chunks allocated by one command
 MAX_COMMITS = 256  # of CommitChunks, AddReplicas, RemoveReplicas, CollectGarbage
@@ -246,16 +246,6 @@ Command = (
 )
 
 placements_field = Many(nodes_field, MAX_PLACEMENTS)
-durable_fields = Fields(DurableReplica, ("node", U32), ("number", U64))
-commit_fields = Fields(
-    ChunkCommit,
-    ("file_id", U64),
-    ("index", U32),
-    ("generation", U64),
-    ("length", U32),
-    ("sha256", SHA256),
-    ("replicas", Many(durable_fields, 16)),
-)
 lost_fields = Fields(Lost, ("file_id", U64), ("index", U32), ("number", U64))
 freed_fields = Fields(Freed, ("index", U32), ("node", U32))
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from dfs.metaserver.packing import ID16, SHA256, U8, U32, U64, Codec, Fields, Many
 from dfs.metaserver.records import name_text
 from dfs.protocol.limits import MAX_TOGETHER
-from dfs.protocol.messages import FinishedUpload, NewUpload, Operation
+from dfs.protocol.messages import ChunkCommit, DurableReplica, FinishedUpload, NewUpload, Operation
 
 Nodes = tuple[int, ...]
 
@@ -37,13 +37,32 @@ class CommitFiles:
     files: tuple[FinishedUpload, ...]
 
 
-TogetherCommand = CreateUploads | CommitFiles
+@frozen
+class FinishUploads:
+    """Each is judged alone, as by CommitChunks; the commit of an upload's only chunk is the commit of its file."""
+
+    wall_ms: int
+    commits: tuple[ChunkCommit, ...]
+
+
+TogetherCommand = CreateUploads | CommitFiles | FinishUploads
 
 operation_fields = Fields(Operation, ("session", ID16), ("sequence", U64), ("floor", U64))
 nodes_field = Many(U32, 16)
 new_upload_fields = Fields(NewUpload, ("name", name_text), ("size", U32))
 finished_fields = Fields(
     FinishedUpload, ("file_id", U64), ("epoch", U32), ("size", U64), ("count", U32), ("digest", SHA256)
+)
+
+durable_fields = Fields(DurableReplica, ("node", U32), ("number", U64))
+commit_fields = Fields(
+    ChunkCommit,
+    ("file_id", U64),
+    ("index", U32),
+    ("generation", U64),
+    ("length", U32),
+    ("sha256", SHA256),
+    ("replicas", Many(durable_fields, 16)),
 )
 
 #: See dfs.metaserver.commands.BY_CODE, of which this is a part.
@@ -66,4 +85,5 @@ BY_CODE: dict[int, Codec[Any]] = {
         ("wall_ms", U64),
         ("files", Many(finished_fields, MAX_TOGETHER)),
     ),
+    52: Codec(FinishUploads, 1, ("wall_ms", U64), ("commits", Many(commit_fields, MAX_TOGETHER))),
 }

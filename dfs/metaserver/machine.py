@@ -93,6 +93,7 @@ RULES: dict[type[Any], Callable[[Transaction, Any], object]] = {
     moving.SetBalancing: standing.set_balancing,
     batches.CreateUploads: together.create,
     batches.CommitFiles: together.commit,
+    batches.FinishUploads: together.finish,
 }
 
 

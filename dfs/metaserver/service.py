@@ -71,6 +71,7 @@ class MetaService:
             m.CreateUpload: lambda _, request: uploading.create(request),
             m.CreateUploads: lambda _, request: together.create(request),
             m.CommitFiles: lambda _, request: together.commit(request),
+            m.FinishUploads: lambda _, request: together.finish(request),
             m.OpenFiles: lambda _, request: together.open(request),
             m.ResumeUpload: lambda _, request: uploading.resume(request),
             m.AllocateChunks: lambda _, request: uploading.allocate(request),

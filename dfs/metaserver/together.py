@@ -10,23 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from dfs.metaserver import commands, files, uploads
+from dfs.metaserver import chunks, commands, files, uploads
 from dfs.metaserver.answers import LEASE_MS
-from dfs.metaserver.commands_together import CommitFiles, CreateUploads
+from dfs.metaserver.commands_together import CommitFiles, CreateUploads, FinishUploads
 from dfs.metaserver.transaction import Transaction
 from dfs.protocol.errors import BadRequest, DFSError
 from dfs.protocol.limits import MAX_HINT, MAX_SENTENCE, MAX_SMALL
 from dfs.protocol.messages import (
+    ChunkCommit,
     CommitRefusal,
     FilesCommitted,
     FinishedUpload,
+    FinishOutcome,
     GrantedUpload,
     NewUpload,
+    Operation,
     Refusal,
     UploadOutcome,
+    UploadsFinished,
     UploadsGranted,
 )
-from dfs.protocol.values import FileId, Generation, NodeNumber, Target
+from dfs.protocol.values import FileId, Generation, NodeNumber, Target, file_digest
 
 Done = TypeVar("Done")
 NO_MAC = bytes(32)
@@ -79,6 +83,36 @@ def commit(state: Transaction, command: CommitFiles) -> FilesCommitted:
         _, refusal = _alone(state, lambda part=part: one(part))  # type: ignore[misc]
         outcomes.append(CommitRefusal(refusal))
     return FilesCommitted(tuple(outcomes))
+
+
+def finish(state: Transaction, command: FinishUploads) -> UploadsFinished:
+    """Commit chunks, and with the only chunk of an upload its file.  Where that is refused, the name being taken say,
+    the chunk stays committed, and the writer hears why when it commits the file."""
+    outcomes = []
+    for item in command.commits:
+        (outcome,) = chunks.commit(state, commands.CommitChunks((item,))).outcomes
+        finished = FinishOutcome(outcome)
+        if finished is FinishOutcome.COMMITTED and _is_whole(state, item):
+            _, refusal = _alone(state, lambda item=item: _finish(state, item, command.wall_ms))  # type: ignore[misc]
+            finished = FinishOutcome.FINISHED if refusal is None else FinishOutcome.COMMITTED
+        outcomes.append(finished)
+    return UploadsFinished(tuple(outcomes))
+
+
+def _is_whole(state: Transaction, item: ChunkCommit) -> bool:
+    """Whether the chunk is all of its file: of an upload of this size, or of a file that was finished already."""
+    holder = state.upload(item.file_id) or state.file(item.file_id)
+    return item.index == 0 and holder is not None and holder.size == item.length
+
+
+def _finish(state: Transaction, item: ChunkCommit, wall_ms: int) -> None:
+    holder = state.upload(item.file_id) or state.file(item.file_id)
+    assert holder is not None  # it is whole
+    operation = Operation(bytes(16), 0, 0)  # none is remembered: said again it finds the same file
+    digest = file_digest(item.sha256)
+    files.commit(
+        state, commands.CommitFile(operation, item.file_id, holder.epoch, item.length, 1, digest, wall_ms)
+    )  # fmt: skip
 
 
 def _alone(state: Transaction, rule: Callable[[], Done]) -> tuple[Done | None, Refusal | None]:

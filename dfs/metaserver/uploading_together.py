@@ -17,7 +17,15 @@ from dfs.metaserver.seams import Seams
 from dfs.metaserver.uploading import check_replication
 from dfs.protocol import messages as m
 from dfs.protocol.errors import BadRequest, FileNotFound
-from dfs.protocol.messages import FilesCommitted, FilesOpened, OpenedFile, Placement, UploadsGranted
+from dfs.protocol.messages import (
+    FilesCommitted,
+    FilesOpened,
+    FinishOutcome,
+    OpenedFile,
+    Placement,
+    UploadsFinished,
+    UploadsGranted,
+)
 from dfs.protocol.values import NodeState
 
 
@@ -67,6 +75,16 @@ class UploadingTogether:
             if outcome.refusal is None:
                 term.leases.ended(file.file_id)
         return committed
+
+    async def finish(self, request: m.FinishUploads) -> UploadsFinished:
+        """See FinishUploads."""
+        term = self._leading()
+        command = commands.FinishUploads(self._seams.wall_ms(), request.commits)
+        finished = await self._seams.proposer.propose(command, UploadsFinished)
+        for commit, outcome in zip(request.commits, finished.outcomes, strict=True):
+            if outcome is FinishOutcome.FINISHED:
+                term.leases.ended(commit.file_id)
+        return finished
 
     async def open(self, request: m.OpenFiles) -> FilesOpened:
         """See OpenFiles.  The states of nodes are this leader's opinion."""

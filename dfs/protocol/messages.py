@@ -129,6 +129,8 @@ from dfs.protocol.messages_together import (
     FilesCommitted,
     FilesOpened,
     FinishedUpload,
+    FinishOutcome,
+    FinishUploads,
     FoundChunk,
     GetChunks,
     GrantedUpload,
@@ -139,12 +141,16 @@ from dfs.protocol.messages_together import (
     Refusal,
     SmallChunk,
     UploadOutcome,
+    UploadsFinished,
     UploadsGranted,
     WantedChunk,
 )
 from dfs.protocol.removal import Removal, RemovalKind, Survivor
 
 __all__ = [
+    "FinishOutcome",
+    "FinishUploads",
+    "UploadsFinished",
     "ChunkOutcome",
     "ChunksHead",
     "ChunksWritten",

@@ -7,9 +7,11 @@ answered as before, part by part, and nothing of it is done twice (S26).
 
 from __future__ import annotations
 
+import enum
+
 from attrs import frozen
 
-from dfs.protocol.messages_chunks import DurableReplica
+from dfs.protocol.messages_chunks import ChunkCommit, DurableReplica
 from dfs.protocol.messages_metadata import ChunkInfo, FileInfo, GetFile, Operation
 from dfs.protocol.values import FileId, Generation, Target
 
@@ -143,7 +145,7 @@ class SmallChunk:
 class PutChunks:
     """Opens a stream with the bytes of at most ``MAX_TOGETHER`` small chunks, one after the other, for the same
     targets; the whole has at most ``MAX_BATCH`` bytes.  The fields are those of a PutChunk, the grants expire together;
-    the primary commits all that are durable with metadata before it answers."""
+    the primary commits all that are durable with metadata, and their files with them, before it answers."""
 
     chunk_size: int
     replication: int
@@ -156,9 +158,11 @@ class PutChunks:
 
 @frozen
 class ChunkOutcome:
-    """Where one chunk of the batch is durable, or why it is not stored."""
+    """Where one chunk of the batch is durable, or why it is not stored.  ``finished``: its file has its name, and no
+    CommitFiles is needed."""
 
     replicas: tuple[DurableReplica, ...]
+    finished: bool
     refusal: Refusal | None
 
 
@@ -199,3 +203,27 @@ class ChunksHead:
     """One a chunk, in order; comes before a stream with the bytes of all that were found, one after the other."""
 
     chunks: tuple[FoundChunk, ...]
+
+
+@frozen
+class FinishUploads:
+    """The primary's word as in CommitChunks, for small files: the commit of the only chunk of an upload is the commit
+    of the file.  At most ``MAX_TOGETHER``; asked again it does nothing twice."""
+
+    commits: tuple[ChunkCommit, ...]
+
+
+class FinishOutcome(enum.IntEnum):
+    """As CommitOutcome; FINISHED: the chunk is committed and the file has its name."""
+
+    COMMITTED = 1
+    STALE = 2
+    GONE = 3
+    FINISHED = 4
+
+
+@frozen
+class UploadsFinished:
+    """One a commit, in order."""
+
+    outcomes: tuple[FinishOutcome, ...]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dfs.protocol import messages as m
-from dfs.protocol.layout import U8, U16, U32, U64, Items, Maybe, Raw, Record, Text
+from dfs.protocol.layout import U8, U16, U32, U64, Choice, Flag, Items, Maybe, Raw, Record, Text
 from dfs.protocol.limits import MAX_HINT, MAX_NODE_NAME, MAX_SENTENCE, MAX_TOGETHER
 from dfs.protocol.values import MAX_REPLICATION
-from dfs.protocol.wire_chunks import DURABLE_REPLICAS
+from dfs.protocol.wire_chunks import CHUNK_COMMIT, DURABLE_REPLICAS
 from dfs.protocol.wire_metadata import CHUNK_INFO, FILE_INFO, GET_FILE, NAME, OPERATION, SHA256, TARGETS
 
 REFUSAL = Record(m.Refusal, code=U16, message=Text(MAX_SENTENCE), hint=Text(MAX_HINT))
@@ -48,7 +48,7 @@ PUT_CHUNKS = Record(
     expires_ms=U64,
     chunks=Items(SMALL_CHUNK, MAX_TOGETHER),
 )
-CHUNK_OUTCOME = Record(m.ChunkOutcome, replicas=DURABLE_REPLICAS, refusal=Maybe(REFUSAL))
+CHUNK_OUTCOME = Record(m.ChunkOutcome, replicas=DURABLE_REPLICAS, finished=Flag(), refusal=Maybe(REFUSAL))
 CHUNKS_WRITTEN = Record(
     m.ChunksWritten,
     outcomes=Items(CHUNK_OUTCOME, MAX_TOGETHER),
@@ -58,3 +58,5 @@ WANTED_CHUNK = Record(m.WantedChunk, file_id=U64, index=U32, generation=U64)
 GET_CHUNKS = Record(m.GetChunks, chunks=Items(WANTED_CHUNK, MAX_TOGETHER))
 FOUND_CHUNK = Record(m.FoundChunk, length=U32, refusal=Maybe(REFUSAL))
 CHUNKS_HEAD = Record(m.ChunksHead, chunks=Items(FOUND_CHUNK, MAX_TOGETHER))
+FINISH_UPLOADS = Record(m.FinishUploads, commits=Items(CHUNK_COMMIT, MAX_TOGETHER))
+UPLOADS_FINISHED = Record(m.UploadsFinished, outcomes=Items(Choice(m.FinishOutcome), MAX_TOGETHER))

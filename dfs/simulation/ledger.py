@@ -154,6 +154,12 @@ class Ledger:
         if isinstance(answer, UploadGranted) and isinstance(asked.request, CreateUpload):
             self._names[answer.file_id] = asked.request.name
 
+    def may_commit(self, asked: Asked, granted: UploadGranted) -> None:
+        """The commit of a small file's chunk, of which its client asks nobody here, commits the file: at any time
+        from now on, or never."""
+        commit = CommitFile(asked.request.operation, granted.file_id, granted.epoch, 0, 1, bytes(32))
+        self.begin(asked.client, commit, asked.time)
+
     # The judgement.
 
     def violations(self) -> list[str]:
@@ -277,6 +283,8 @@ class WatchedCaller:
         for asked, answer in zip(parts, answers, strict=True):
             assert asked is not None
             self._ledger.end(asked, answer)
+            if isinstance(answer, UploadGranted):
+                self._ledger.may_commit(asked, answer)
         return result
 
     def _ended(self, result: Any, asked: Asked) -> Any:

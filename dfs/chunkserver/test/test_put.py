@@ -67,9 +67,8 @@ class PutCase(SynchronousTestCase):
         if self.commit_error is not None:
             raise self.commit_error
 
-    async def commit_all(self, commits: Sequence[ChunkCommit]) -> list[DFSError | None]:
-        self.events += [("commit", commit) for commit in commits]
-        return [self.commit_error for _ in commits]
+    async def finish_all(self, commits: Sequence[ChunkCommit]) -> list[DFSError | bool]:
+        raise AssertionError("a single chunk is committed alone")
 
     def put(self, *parents: int, quorum: int = 2, commit: bool = True) -> Put:
         """A put to nodes n1 (us), n2, ... with these parents."""
@@ -80,7 +79,7 @@ class PutCase(SynchronousTestCase):
             self.pool,
             self.commit,
             lambda late: self.events.append(("add", late)),
-            self.commit_all,
+            self.finish_all,
         )
         request = PutChunk(*REF_FIELDS, None, 8 << 20, targets(*parents), 0, quorum, commit, GRANT)
         return Put(around, request, self.stream)

@@ -66,9 +66,9 @@ class BatchCase(SynchronousTestCase):
     def opened(self, root: str) -> ChunkStore:
         return self.successResultOf(Deferred.fromCoroutine(opened(self.runtime, self.disk, root, rules=PACK)))
 
-    async def commit_all(self, commits: Sequence[ChunkCommit]) -> list[DFSError | None]:
+    async def finish_all(self, commits: Sequence[ChunkCommit]) -> list[DFSError | bool]:
         self.commits += commits
-        return [self.refused.get(commit.file_id) for commit in commits]
+        return [self.refused.get(commit.file_id, commit.file_id != 3) for commit in commits]
 
     async def commit(self, commit: ChunkCommit) -> None:
         raise AssertionError("a batch is committed together")
@@ -88,7 +88,7 @@ class BatchCase(SynchronousTestCase):
 
     def begin(self, request: PutChunks) -> PutMany:
         around = Surroundings(
-            self.runtime, "n1", self.store, self.pool, self.commit, self.added.append, self.commit_all
+            self.runtime, "n1", self.store, self.pool, self.commit, self.added.append, self.finish_all
         )  # fmt: skip
         put = PutMany(around, request, FakeIncoming())
         verifyObject(IBlockSink, put)
@@ -107,8 +107,8 @@ class BatchCase(SynchronousTestCase):
         """The child has all but these."""
         put = self.child(number)
         nodes = [target.node for target in put.request.targets if target.name == f"n{number}"]
-        held = ChunkOutcome(tuple(DurableReplica(node, number) for node in nodes), None)
-        lacks = ChunkOutcome((), Refusal(NoSpace.code, "full", ""))
+        held = ChunkOutcome(tuple(DurableReplica(node, number) for node in nodes), False, None)
+        lacks = ChunkOutcome((), False, Refusal(NoSpace.code, "full", ""))
         outcomes = tuple(lacks if at in refused else held for at in range(len(LENGTHS)))
         put.answer.callback(ChunksWritten(outcomes, ()))
 
@@ -142,6 +142,7 @@ class BatchTests(BatchCase):
         self.finish(3)
         self.assertEqual(self.codes(put), [0] * len(LENGTHS))
         self.assertEqual([replica.node for replica in self.written(put).outcomes[0].replicas], [1, 2, 3])
+        self.assertEqual([each.finished for each in self.written(put).outcomes], [True, True, False, True])
         self.assertEqual([commit.sha256 for commit in self.commits], [sha256_of(each) for each in self.contents])
         self.successResultOf(put.finished)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -10,7 +10,7 @@ from zope.interface import implementer
 from dfs.protocol import messages as m
 from dfs.protocol.errors import Cancelled, DFSError, Disconnected
 from dfs.protocol.interfaces import Block, IPut
-from dfs.protocol.values import FileId, Generation, Grant, GrantKind, Target
+from dfs.protocol.values import FileId, Generation, Grant, GrantKind, Target, file_digest
 
 if TYPE_CHECKING:
     from dfs.client.test.fake_servers import FakeConnection
@@ -95,18 +95,31 @@ class FakePutMany:
         for chunk in request.chunks:
             content, data = data[: chunk.length], data[chunk.length :]
             if server.put_faults:
-                outcomes.append(m.ChunkOutcome((), refusal_of(server.put_faults.pop(0))))
+                outcomes.append(m.ChunkOutcome((), False, refusal_of(server.put_faults.pop(0))))
                 continue
             grant = Grant(GrantKind.PUT, FileId(chunk.file_id), 0, chunk.generation, request.expires_ms, 0, chunk.mac)
             single = m.PutChunk(
                 chunk.file_id, 0, chunk.generation, chunk.length, chunk.length, request.targets, 0, 2, True, grant
             )
-            outcomes.append(m.ChunkOutcome(server.store(single, content).replicas, None))
+            written = server.store(single, content)
+            outcomes.append(m.ChunkOutcome(written.replicas, self._finish(chunk, written.sha256), None))
         if server.lose_answer:
             server.lose_answer = False
             self.answer.errback(Disconnected("the answer was lost"))
         else:
             self.answer.callback(m.ChunksWritten(tuple(outcomes), ()))
+
+    def _finish(self, chunk: m.SmallChunk, sha256: bytes) -> bool:
+        """Whether the file has its name now, as metadata would have it."""
+        metadata = self._connection.server.cluster.metadata
+        if not metadata.finishes:
+            return False
+        operation, digest = m.Operation(bytes(16), 1, 1), file_digest(sha256)
+        try:
+            metadata._CommitFile(m.CommitFile(operation, chunk.file_id, 1, chunk.length, 1, digest))
+        except DFSError:
+            return False
+        return True
 
     def abort(self, error: DFSError) -> None:
         if not self.answer.called:

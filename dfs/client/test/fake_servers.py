@@ -25,6 +25,7 @@ class FakeServer:
 
     :ivar down: connecting fails with this.
     :ivar put_faults: what the next puts end with instead of an answer, once all was sent.
+    :ivar put_faults_alone: the same for single chunks only.
     :ivar lose_answer: the next put is committed and its answer lost.
     :ivar heads_after: seconds until a read is answered; None: never.
     :ivar served: bytes of a replica as they are sent, made of those that are stored.
@@ -36,6 +37,7 @@ class FakeServer:
         self.data: dict[tuple[int, int, int], bytes] = {}
         self.down: DFSError | None = None
         self.put_faults: list[DFSError] = []
+        self.put_faults_alone: list[DFSError] = []
         self.lose_answer = False
         self.says_sha: bytes | None = None
         self.heads_after: float | None = 0.0
@@ -85,6 +87,9 @@ class FakePut:
             return
         self._connection.streaming = False
         server.cluster.events.append(f"put {self._request.index} at {server.name}")
+        if server.put_faults_alone:
+            self.answer.errback(server.put_faults_alone.pop(0))
+            return
         if server.put_faults:
             self.answer.errback(server.put_faults.pop(0))
             return

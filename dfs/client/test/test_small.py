@@ -49,7 +49,9 @@ class SmallFileTests(SynchronousTestCase):
         files = {f"file-{number}": sample(number * 100, number) for number in range(20)}
         results = self.all_of(files)
         self.assertEqual([result.size for result in results.values()], [len(data) for data in files.values()])
-        self.assertEqual([len(self.metadata.of(kind)) for kind in (m.CreateUploads, m.CommitFiles)], [1, 2])
+        self.assertEqual([len(self.metadata.of(kind)) for kind in (m.CreateUploads, m.CommitFiles)], [1, 1])
+        (commits,) = self.metadata.of(m.CommitFiles)
+        self.assertEqual([file.size for file in commits.files], [0])  # the others were finished with their chunks
         self.assertEqual(self.metadata.of(m.CreateUpload), [])
         self.assertEqual([event for event in self.cluster.events if "put" in event], ["put 19 together at chunk-1"])
         self.assertEqual({name: self.content(name) for name in files}, files)
@@ -97,6 +99,16 @@ class SmallFileTests(SynchronousTestCase):
         self.assertEqual([result.chunks for result in results.values()], [1, 1])
         self.assertEqual({name: self.content(name) for name in files}, files)
 
+    def test_finished_though_the_answer_is_lost(self) -> None:
+        """A file that a batch finished is no failure of its upload where only the answer was lost, and the primary with
+        it (S26)."""
+        self.cluster.servers["chunk-1"].lose_answer = True
+        self.cluster.servers["chunk-1"].put_faults_alone = [Disconnected("gone")]
+        result = self.all_of({"a": b"1"})["a"]
+        self.assertEqual((result.size, result.chunks), (1, 1))
+        self.assertEqual(len(self.metadata.of(m.ReplaceChunk)), 1)
+        self.assertEqual(self.content("a"), b"1")
+
     def test_refused_for_the_moment(self) -> None:
         """A part that is refused for the moment is asked for again, in vain only until patience ends."""
         self.metadata.part_faults = {"a": [Unavailable("too few")] * 3, "b": [Unavailable("too few")] * 1000}
@@ -107,7 +119,7 @@ class SmallFileTests(SynchronousTestCase):
 
     def test_commit_is_refused(self) -> None:
         """An upload that was deleted meanwhile is not acknowledged with those beside it, and is given up (S36)."""
-        self.metadata.faults = {}
+        self.metadata.finishes = False
         files = {"a": b"1", "b": b"2"}
         store = self.metadata.commit
 
@@ -120,6 +132,14 @@ class SmallFileTests(SynchronousTestCase):
         results = self.all_of(files)
         self.assertIsInstance(results["a"], UploadGone)
         self.assertEqual(results["b"].size, 1)
+
+    def test_not_finished_with_its_chunk(self) -> None:
+        """Where the commit of a chunk does not commit its file, the client commits it, together with others."""
+        self.metadata.finishes = False
+        results = self.all_of({"a": b"1", "b": b"2"})
+        self.assertEqual([result.chunks for result in results.values()], [1, 1])
+        self.assertEqual([len(request.files) for request in self.metadata.of(m.CommitFiles)], [2])
+        self.assertEqual([self.content(name) for name in "ab"], [b"1", b"2"])
 
     def test_one_gives_up(self) -> None:
         """Who cancels an upload takes nobody along who travels with it."""

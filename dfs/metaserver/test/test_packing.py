@@ -64,7 +64,7 @@ class PackingTests(SynchronousTestCase):
         """For random values of each codec the packer and construct write the same bytes, and both read them back."""
         for codec in CODECS:
             strategy = st.fixed_dictionaries({name: plain(kind) for name, kind in codec.fields})
-            if codec is answers.BY_CODE[4][1]:
+            if codec in (answers.BY_CODE[4][1], answers.BY_CODE[12][1]):
                 strategy = st.fixed_dictionaries({"outcomes": st.lists(st.integers(1, 3), max_size=5)})
             self.check(codec, strategy)
 

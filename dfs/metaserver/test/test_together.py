@@ -6,22 +6,27 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.kv.interfaces import prefix_end
+from dfs.metaserver import commands, queries, tables
 from dfs.metaserver import commands_together as together
-from dfs.metaserver import tables
 from dfs.metaserver.test.bench import CHUNK, Bench, sha
 from dfs.metaserver.uploading_together import open_files
 from dfs.protocol.errors import BadRequest, FileExists, SessionExpired, StaleEpoch, Unavailable, UploadGone
 from dfs.protocol.limits import MAX_SMALL
 from dfs.protocol.messages import (
+    ChunkCommit,
     CommitOutcome,
     FilesCommitted,
     FinishedUpload,
+    FinishOutcome,
     GetFile,
     GrantedUpload,
     NewUpload,
+    UploadsFinished,
     UploadsGranted,
 )
-from dfs.protocol.values import FileId, file_digest
+from dfs.protocol.values import FileId, Generation, file_digest
+
+FINISHED = FinishOutcome.FINISHED
 
 
 class TogetherTests(SynchronousTestCase):
@@ -132,6 +137,38 @@ class TogetherTests(SynchronousTestCase):
             pairs = one.scan(table, prefix_end(table), 100)
             self.assertEqual(pairs, two.scan(table, prefix_end(table), 100))
         self.assertEqual(len(one.scan(tables.UPLOADS, prefix_end(tables.UPLOADS), 100)), 3)
+
+    def finish(self, *written: ChunkCommit) -> list[FinishOutcome]:
+        answer = self.bench.do(together.FinishUploads(8, written))
+        assert isinstance(answer, UploadsFinished)
+        return list(answer.outcomes)
+
+    def word(self, upload: GrantedUpload, length: int) -> ChunkCommit:
+        return self.bench.written(upload.file_id, 0, upload.generation, (3, 1, 2), length)
+
+    def test_finished_with_its_chunk(self) -> None:
+        """The commit of the only chunk of an upload is the commit of its file, once however often it is said; the
+        client's own commit of it is as good (S26)."""
+        a, b = self.granted(self.create(("a", 10), ("b", 20)))
+        words = self.word(a, 10), self.word(b, 20)
+        self.assertEqual(self.finish(*words), [FINISHED, FINISHED])
+        self.assertEqual(self.finish(*words), [FINISHED, FINISHED])
+        self.assertEqual((self.bench.machine.head.files, self.bench.machine.head.uploads), (2, 0))
+        info = queries.get_file(self.bench.machine.store, "a", None)
+        self.assertEqual((info.size, info.count, info.digest), (10, 1, file_digest(sha(0))))
+        self.assertEqual(self.codes(self.commit(self.finished(a, 10))), [0])
+
+    def test_not_finished(self) -> None:
+        """A chunk that is not all of its upload, is stale, or is of an upload that ended, finishes nothing; a name that
+        was taken meanwhile leaves the chunk committed, and the writer is told when it commits (S36, S46)."""
+        a, b, c, d = self.granted(self.create(("a", 10), ("same", 10), ("same", 10), ("gone", 10)))
+        self.bench.do(commands.DeleteFile(self.bench.operation(), None, d.file_id))
+        stale = evolve(self.word(a, 10), generation=Generation(a.generation + 100))
+        outcomes = self.finish(self.word(a, 9), self.word(b, 10), self.word(c, 10), self.word(d, 10), stale)
+        COMMITTED, STALE, GONE = FinishOutcome.COMMITTED, FinishOutcome.STALE, FinishOutcome.GONE
+        self.assertEqual(outcomes, [COMMITTED, FINISHED, COMMITTED, GONE, STALE])
+        self.assertEqual(self.bench.machine.head.files, 1)
+        self.assertEqual(self.codes(self.commit(self.finished(c, 10))), [FileExists.code])
 
     def test_open(self) -> None:
         """Files are opened by name or id with their only chunk; one that is not there stands for itself (S42)."""
