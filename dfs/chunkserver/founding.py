@@ -24,7 +24,7 @@ from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.identity import sentence
 from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk
-from dfs.protocol.errors import WrongCluster
+from dfs.protocol.errors import DiskFailed, WrongCluster
 from dfs.protocol.interfaces import IConnection
 from dfs.runtime.interfaces import IThreads
 
@@ -87,6 +87,13 @@ class Founding:
                 f"{connection.peer.name} belongs to another cluster of this key than the one that let this server in",
                 hint="stop the cluster that is not meant; each cluster has a key of its own",
             )
+
+    async def change(self, founding: bytes) -> None:
+        """Stay with another cluster from the next start on; durable when it returns.  Raises DiskFailed."""
+        try:
+            await self._threads.run(write_founding, self._disk, self._root, founding)
+        except DiskError as error:
+            raise DiskFailed(f"the founding could not be written: {error}") from error
 
     async def registered(self, connection: IConnection) -> None:
         """This node let us in: stay with its cluster."""

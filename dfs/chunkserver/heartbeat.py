@@ -93,6 +93,8 @@ class Standing:
         self.number = NodeNumber(0)
         self.clients: Callable[[float], tuple[int, int]] = lambda now: (0, 0)
         self.term = 0
+        self.heard: float | None = None
+        """When a metadata node answered a beat last, seconds of the reactor."""
         self.scrubber: Scrubber | None = None
         self.interval = FIRST_INTERVAL
         self.runtime, self.who, self.store, self.jobs, self.clock = runtime, who, store, jobs, clock
@@ -241,6 +243,7 @@ class Reporter:
         if not isinstance(answer, HeartbeatAnswer):
             raise Disconnected(f"metadata answered a beat with {type(answer).__name__}")
         standing.clock.observe(answer.cluster_time_ms, self._clock.seconds(), answer.leads)
+        standing.heard = self._clock.seconds()
         if answer.register:
             self._registered = False
             self._kicked = True

@@ -34,6 +34,7 @@ from dfs.chunkserver.jobs import Jobs
 from dfs.chunkserver.keeping import Keeper
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.put import Surroundings
+from dfs.chunkserver.rebuilding import Rebuilding
 from dfs.chunkserver.removing import Remover
 from dfs.chunkserver.reporting import Reporting
 from dfs.chunkserver.scrubbing import Scrubber
@@ -187,6 +188,9 @@ class ChunkServer(Service):
         if config.scrub_period:
             scrubber = Scrubber(runtime, store, config.scrub_period, lambda: service.streams > 0)
             self._scrubber = standing.scrubber = scrubber
+        service.rebuilding = Rebuilding(
+            config.node, store, founding, runtime.reactor.seconds, lambda: standing.heard, self._end_later
+        )
         standing.clients = lambda now: (service.clients, gets.traffic.rate(now))
         store.doubts.on_damage = partial(self._report_damage, standing)
         self._factory = ServerFactory(runtime, identity, service, self.cluster_time_ms)
@@ -209,6 +213,10 @@ class ChunkServer(Service):
                 speaker.identity = evolve(speaker.identity, founding=founding)
         if self._reporting is not None:
             self._reporting.introduce(founding)
+
+    def _end_later(self, seconds: float, sentence: str) -> None:
+        """The process has to be started again; who asked for it hears the answer first."""
+        self.runtime.reactor.callLater(seconds, self._refused, sentence)
 
     def _refused(self, sentence: str) -> None:
         """Metadata will not have us: nothing that comes back by itself."""

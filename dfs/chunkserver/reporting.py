@@ -150,9 +150,11 @@ class Reporting:
         line.link.stopService()
 
     def _turned_away(self, address: str, error: DFSError) -> None:
-        """Turned away by all metadata nodes and never registered: key or addresses are wrong.  Once it served, it is
-        metadata that changed, and this server waits for it to be mended."""
+        """Turned away by all metadata nodes and never registered: key or addresses are wrong.  Once it served, in this
+        process or before, it is metadata that changed, and this server waits for it to be mended, or to be rebuilt from
+        what is held here."""
         if isinstance(error, Forbidden | WrongCluster):
             self._strangers.add(address)
-        if not self._standing.number and self._strangers.issuperset(self._given):
+        served = self._standing.number or self._standing.founding.known
+        if not served and self._strangers.issuperset(self._given):
             self._refused(f"{error.message}; check --key-file and --meta")

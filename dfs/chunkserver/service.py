@@ -12,12 +12,23 @@ from dfs.chunkserver.clustertime import ClusterClock
 from dfs.chunkserver.get import Gets
 from dfs.chunkserver.put import Put, Surroundings
 from dfs.chunkserver.putmany import PutMany
+from dfs.chunkserver.rebuilding import Rebuilding
 from dfs.chunkserver.tree import check_tree
 from dfs.protocol.errors import BadRequest, Busy, Forbidden, Unavailable, UnknownRequest, WrongCluster
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IOutgoingStream, IService
 from dfs.protocol.labels import check_label, label_evidence
 from dfs.protocol.limits import MAX_BATCH, MAX_SMALL
-from dfs.protocol.messages import GetChunk, GetChunks, PutChunk, PutChunks, PutLabelled, Verified, VerifyChunk
+from dfs.protocol.messages import (
+    AdoptCluster,
+    GetChunk,
+    GetChunks,
+    ListReplicas,
+    PutChunk,
+    PutChunks,
+    PutLabelled,
+    Verified,
+    VerifyChunk,
+)
 from dfs.protocol.trust import KeyRing, Spread
 from dfs.protocol.values import MAX_CHUNK_SIZE, ChunkRef, Grant, GrantKind, Label, Role
 
@@ -36,6 +47,7 @@ class ChunkService:
         self._around, self._keys, self._clock, self._gets = around, keys, clock, gets
         self._puts: set[Put | PutMany] = set()
         self._hanging: list[Put | PutMany] = []
+        self.rebuilding: Rebuilding | None = None
         self._verifies = 0
         self._draining = False
         self._drained: list[Deferred[None]] = []
@@ -79,7 +91,9 @@ class ChunkService:
         """Its streams are told by the connection."""
 
     def handle(self, connection: IConnection, request: object) -> Deferred[object]:
-        """Answer VerifyChunk."""
+        """Answer VerifyChunk, and what a rebuild asks."""
+        if isinstance(request, ListReplicas | AdoptCluster) and self.rebuilding is not None:
+            return shielded(self.rebuilding.answer(request))
         return shielded(self._verify(request))
 
     async def _verify(self, request: object) -> object:

@@ -21,6 +21,7 @@ from dfs.cli.moves import events, rebalance
 from dfs.cli.node import node
 from dfs.cli.options import parse
 from dfs.cli.output import Bar, print_json
+from dfs.cli.rebuild import rebuild
 from dfs.cli.running import exit_code_of, run_command
 from dfs.cli.whatif import whatif
 from dfs.client.api import Client, ClientOptions, connect
@@ -96,6 +97,8 @@ async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar
         from dfs.cli.store import convert
 
         return await convert(options, real_runtime(reactor), say)
+    if options.command == "rebuild":
+        return await rebuild(options, settings, real_runtime(reactor))
     return await with_client(options, settings, reactor, bar)
 
 

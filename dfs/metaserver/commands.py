@@ -23,8 +23,9 @@ from typing import Any
 
 from attrs import frozen
 
-from dfs.metaserver import commands_moving, commands_together
+from dfs.metaserver import commands_moving, commands_rebuilding, commands_together
 from dfs.metaserver.commands_moving import MovingCommand
+from dfs.metaserver.commands_rebuilding import RebuildingCommand
 from dfs.metaserver.commands_together import Nodes, TogetherCommand, commit_fields, nodes_field, operation_fields
 from dfs.metaserver.packing import (
     ID16,
@@ -243,6 +244,7 @@ Command = (
     | BeginHistory
     | MovingCommand
     | TogetherCommand
+    | RebuildingCommand
 )
 
 placements_field = Many(nodes_field, MAX_PLACEMENTS)
@@ -317,6 +319,7 @@ BY_CODE: dict[int, Codec[Any]] = {
     19: Codec(BeginHistory, 1, ("incarnation", U16), ("history", U32)),
     **commands_moving.BY_CODE,
     **commands_together.BY_CODE,
+    **commands_rebuilding.BY_CODE,
 }
 CODE_OF = {codec.cls: code for code, codec in BY_CODE.items()}
 

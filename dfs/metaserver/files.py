@@ -9,7 +9,7 @@ from __future__ import annotations
 from dfs.metaserver.commands import CommitFile, DeleteFile
 from dfs.metaserver.records import FileRecord, UploadRecord
 from dfs.metaserver.transaction import Transaction, UploadCommitted
-from dfs.metaserver.uploads import bury, check_name, end_upload, writer
+from dfs.metaserver.uploads import RECOVERED, bury, check_name, end_upload, writer
 from dfs.protocol.errors import BadRequest, FileExists, FileNotFound
 from dfs.protocol.messages import FileInfo
 from dfs.protocol.values import FileId
@@ -89,6 +89,8 @@ def delete(state: Transaction, command: DeleteFile) -> FileInfo:
     if file is None:
         return _delete_upload(state, file_id)
     state.put_file(file_id, None)
+    if file.epoch == RECOVERED:
+        state.put_deleted(file_id)
     state.put_name(file.name, None)
     state.head.files -= 1
     state.head.file_bytes -= file.size

@@ -9,6 +9,7 @@ from dfs.metaserver import queries
 from dfs.metaserver.records import NodeRecord, Standing
 from dfs.metaserver.records_moving import LifeRecord
 from dfs.metaserver.transaction import Event, FileEnded, NodeChanged, ShortChunk, UploadBegan, UploadCommitted
+from dfs.metaserver.uploads import RECOVERED
 
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
@@ -38,7 +39,8 @@ class Following:
         after = 0
         while page := await self._seams.reader.look(queries.uploads_page, after):
             for file_id, upload in page:
-                self._term.leases.began(file_id, upload.epoch, self._term.now_ms())
+                if upload.epoch != RECOVERED:
+                    self._term.leases.began(file_id, upload.epoch, self._term.now_ms())
             after = page[-1][0]
 
     def _recorded(self, number: int, record: NodeRecord, life: LifeRecord) -> None:

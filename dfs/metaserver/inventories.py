@@ -110,10 +110,10 @@ def _found(
             continue
         ended = queries.upload(store, file_id) is None and queries.copies(store, file_id, index) is None
         for each in replicas:
-            if each.generation >> HISTORY_SHIFT != issued >> HISTORY_SHIFT:
+            same = chunk.committed and (each.generation, each.sha256) == (chunk.generation, chunk.sha256)
+            if each.generation >> HISTORY_SHIFT != issued >> HISTORY_SHIFT and not same:
                 unknown += 1
                 continue
-            same = chunk.committed and (each.generation, each.sha256) == (chunk.generation, chunk.sha256)
             newer = each.number > recorded.get((file_id, index), 0)
             unlisted = ended and node not in chunk.nodes + chunk.tried
             if (same and newer and not ended) or unlisted:

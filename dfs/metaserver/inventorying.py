@@ -32,6 +32,7 @@ _log = Logger()
 AT_ONCE = 4  # nodes that send one at a time
 GIVE_UP = 120.0  # seconds without a page: its turn is over
 EVERY = 6 * 3600.0  # seconds between two of one node
+QUIET = 2.0  # seconds from the last file that a rebuild recorded until inventories are asked for
 MAX_RANGE = 8192  # replicas in a range that is compared; a longer one is listed
 FIRST_PLACE = bytes(12)  # where every inventory begins
 
@@ -73,6 +74,7 @@ class Inventorying:
         self._turns: dict[int, _Turn] = {}
         self._seen: set[int] = set()
         self._is_behind = False
+        self._all_are_due, self._quiet_at = False, 0.0
         self._seams.alarms.clear(FUTURE_ALARM)  # of a former leadership of ours; it is found again where it still holds
 
     def wanted(self, node: int) -> None:
@@ -89,6 +91,13 @@ class Inventorying:
         elif turn is not None:
             turn.cut = True
 
+    def recovered(self) -> None:
+        """A rebuild recorded files, at no node yet: once it is quiet every node is asked what it holds of them."""
+        self._quiet_at = self._seams.seconds() + QUIET
+        if not self._all_are_due:
+            self._all_are_due = True
+            self._seen.clear()
+
     def may_delete(self, node: int) -> bool:
         """Whether orders to delete may go to the node."""
         return node in self._seen and not self._is_behind
@@ -96,6 +105,12 @@ class Inventorying:
     def ask(self, node: int) -> bool:
         """Whether the answer to this beat asks for a full inventory."""
         now = self._seams.seconds()
+        if now < self._quiet_at:
+            return False
+        if self._all_are_due:
+            self._all_are_due = False
+            self._due.clear()
+            self._seen.clear()
         for other in [other for other, turn in self._turns.items() if now - turn.heard >= GIVE_UP]:
             del self._turns[other]
             self._due[other] = now

@@ -30,6 +30,7 @@ from dfs.metaserver import (
     founding,
     garbage,
     nodes,
+    rebuilding,
     retiring,
     standing,
     tables,
@@ -47,6 +48,7 @@ from dfs.metaserver.sessions import MAX_SESSIONS, Sessions
 from dfs.metaserver.snapshotting import IStoreFolder, Sink, Source
 from dfs.metaserver.statehash import EMPTY, updated
 from dfs.metaserver.transaction import MAX_EVENTS, Event, Transaction
+from dfs.protocol import messages
 from dfs.protocol.errors import Advice, BadRequest, DFSError
 from dfs.raft.errors import WrongCluster
 from dfs.raft.interfaces import Command, ISnapshotSink, ISnapshotSource, IStateMachine, SnapshotMark
@@ -94,6 +96,8 @@ RULES: dict[type[Any], Callable[[Transaction, Any], object]] = {
     batches.CreateUploads: together.create,
     batches.CommitFiles: together.commit,
     batches.FinishUploads: together.finish,
+    messages.BeginRebuild: rebuilding.begin,
+    messages.RecoverFile: rebuilding.recover,
 }
 
 

@@ -141,6 +141,15 @@ class NumberRecord:
     number: int
 
 
+@frozen
+class RebuildRecord:
+    """This namespace was rebuilt from chunk servers: all that they held is at or below these, all that was issued since
+    is above."""
+
+    file_id: int
+    generation: int
+
+
 @define
 class Head:
     """The one record that every apply rewrites: what was applied, the clock, the counters, the hash of the rest.
@@ -225,6 +234,7 @@ garbage_codec = Codec(GarbageRecord, 1, ("ended", U64), ("ended_ms", U64), ("was
 session_codec = Codec(SessionRecord, 1, ("floor", U64), ("active_ms", U64), ("sequences", Many(U64, MAX_ANSWERS)))
 short_codec = Codec(ShortRecord, 1, ("recorded", U8), ("wanted", U8))
 member_codec = Codec(MemberRecord, 1, ("incarnation", ID16))
+rebuild_codec = Codec(RebuildRecord, 1, ("file_id", U64), ("generation", U64))
 number_codec = Codec(NumberRecord, 1, ("number", U64))
 _head_fields = (
     ("cluster_id", ID16),
@@ -258,5 +268,6 @@ CODECS: tuple[Codec[object], ...] = (
     short_codec,
     member_codec,
     number_codec,
+    rebuild_codec,
     head_codec,
 )  # type: ignore[assignment]  # Codec is invariant; the tests only look

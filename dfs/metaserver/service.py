@@ -104,6 +104,8 @@ class MetaService:
             m.CompareInventory: self._compare_inventory,
             m.CommitChunks: self._commit_chunks,
             m.AddReplicas: self._add_replicas,
+            m.BeginRebuild: self._begin_rebuild,
+            m.RecoverFile: self._recover_file,
             m.GetCheckpoints: lambda _, request: self._status.checkpoints(),
             m.ReportDamage: self._damage,
             m.ReportHealth: self._health,
@@ -185,6 +187,18 @@ class MetaService:
         self.leading()
         await self.seams.proposer.propose(commands.AddReplicas(request.replicas), Changed)
         return Done()
+
+    async def _begin_rebuild(self, _: IConnection, request: m.BeginRebuild) -> Done:
+        self.leading()
+        await self.seams.proposer.propose(request, Changed)
+        return Done()
+
+    async def _recover_file(self, _: IConnection, request: m.RecoverFile) -> m.Recovered:
+        term = self.leading()
+        changed = await self.seams.proposer.propose(request, Changed)
+        if changed.count:
+            term.inventorying.recovered()
+        return m.Recovered(changed.count > 0)
 
     # ---- IService
 

@@ -24,6 +24,8 @@ letter  key after it                    value
 ``Q``   node (4), file id, index        retired: a surplus replica that is struck off and ordered away
 ``E``   sequence (8)                    an event
 ``O``   (nothing)                       the care: counters of events, what is to be balanced
+``B``   (nothing)                       the rebuild that this namespace began with
+``Z``   file id (8)                     a recovered file that was deleted: never recovered again
 ``M``   (nothing)                       the head
 ======  ==============================  ==========================================================
 """
@@ -48,6 +50,7 @@ CHUNKS = b"C"
 ACTIVITY = b"T"
 RETIRED = b"Q"
 CARE = b"O"
+REBUILD = b"B"
 
 LAST_PLACE = b"\xff" * 12  # above every (file id, index)
 
@@ -66,6 +69,10 @@ def upload_key(file_id: int) -> bytes:
 
 def garbage_key(file_id: int) -> bytes:
     return b"G" + _U64.pack(file_id)
+
+
+def deleted_key(file_id: int) -> bytes:
+    return b"Z" + _U64.pack(file_id)
 
 
 def chunk_key(file_id: int, index: int) -> bytes:

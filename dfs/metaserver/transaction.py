@@ -20,6 +20,7 @@ from dfs.metaserver.records import (
     MemberRecord,
     NodeRecord,
     NumberRecord,
+    RebuildRecord,
     ReplicaRecord,
     ShortRecord,
     Standing,
@@ -30,6 +31,7 @@ from dfs.metaserver.records import (
     member_codec,
     node_codec,
     number_codec,
+    rebuild_codec,
     replica_codec,
     short_codec,
     upload_codec,
@@ -148,6 +150,20 @@ class Transaction:
 
     def put_garbage(self, file_id: int, record: GarbageRecord | None) -> None:
         self._overlay.put(tables.garbage_key(file_id), None if record is None else garbage_codec.encode(record))
+
+    def rebuild(self) -> RebuildRecord | None:
+        raw = self._overlay.get(tables.REBUILD)
+        return None if raw is None else rebuild_codec.decode(raw)
+
+    def put_rebuild(self, record: RebuildRecord) -> None:
+        self._overlay.put(tables.REBUILD, rebuild_codec.encode(record))
+
+    def deleted(self, file_id: int) -> bool:
+        """Whether it is a recovered file that was deleted."""
+        return self._overlay.get(tables.deleted_key(file_id)) is not None
+
+    def put_deleted(self, file_id: int) -> None:
+        self._overlay.put(tables.deleted_key(file_id), number_codec.encode(NumberRecord(self.index)))
 
     # ---- chunks and replicas
 

@@ -38,6 +38,7 @@ from dfs.protocol.values import (
 
 MAX_INDEX = (1 << 32) - 2
 NO_HASH = bytes(32)
+RECOVERED = 0  # the epoch of an upload that a rebuild fills: it has no writer, gets none, and never expires
 
 
 def check_name(name: str) -> None:
@@ -95,7 +96,7 @@ def create(state: Transaction, command: CreateUpload) -> UploadGranted:
 
 def resume(state: Transaction, command: ResumeUpload) -> UploadGranted:
     upload = state.upload(command.file_id)
-    if upload is None:
+    if upload is None or upload.epoch == RECOVERED:
         raise gone(state, command.file_id)
     upload = evolve(upload, epoch=upload.epoch + 1)
     state.put_upload(command.file_id, upload)
@@ -230,7 +231,7 @@ def abort(state: Transaction, command: AbortUpload) -> Done:
 def expire(state: Transaction, command: ExpireUpload) -> Changed:
     """Of an upload that was resumed since the proposal nothing is taken."""
     upload = state.upload(command.file_id)
-    if upload is None or upload.epoch != command.epoch:
+    if upload is None or upload.epoch != command.epoch or upload.epoch == RECOVERED:
         return Changed(0)
     end_upload(state, command.file_id)
     return Changed(1)

@@ -119,6 +119,15 @@ from dfs.protocol.messages_reading import (
     ListChunksAt,
     ListFilesAt,
 )
+from dfs.protocol.messages_rebuilding import (
+    AdoptCluster,
+    BeginRebuild,
+    DescribedReplica,
+    ListReplicas,
+    Recovered,
+    RecoverFile,
+    ReplicaPage,
+)
 from dfs.protocol.messages_together import (
     ChunkOutcome,
     ChunksHead,
@@ -159,6 +168,13 @@ __all__ = [
     "PutChunks",
     "SmallChunk",
     "WantedChunk",
+    "AdoptCluster",
+    "BeginRebuild",
+    "DescribedReplica",
+    "ListReplicas",
+    "RecoverFile",
+    "Recovered",
+    "ReplicaPage",
     "CommitFiles",
     "CommitRefusal",
     "CreateUploads",

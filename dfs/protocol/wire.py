@@ -22,6 +22,7 @@ from dfs.protocol import wire_members as n
 from dfs.protocol import wire_metadata as w
 from dfs.protocol import wire_moving as v
 from dfs.protocol import wire_reading as r
+from dfs.protocol import wire_rebuilding as b
 from dfs.protocol import wire_together as t
 from dfs.protocol.errors import BadRequest, UnknownRequest
 from dfs.protocol.fast import Codec, Malformed
@@ -89,6 +90,8 @@ TABLE: dict[int, Entry] = {
     0x38: Entry(r.GET_FILE_AT, ANYONE, CONTROL, (m.FileAt,)),
     0x39: Entry(r.LIST_CHUNKS_AT, ANYONE, CONTROL, (m.ChunkPageAt,)),
     0x3A: Entry(r.LIST_FILES_AT, ANYONE, CONTROL, (m.FilePageAt,)),
+    0x3C: Entry(b.BEGIN_REBUILD, META_SERVERS, CONTROL, (m.Done,)),
+    0x3D: Entry(b.RECOVER_FILE, META_SERVERS, CONTROL, (m.Recovered,)),
     0x26: Entry(h.REPORT_DAMAGE, CHUNK_SERVERS, CONTROL, (m.Done,)),
     0x27: Entry(h.REPORT_HEALTH, CHUNK_SERVERS, CONTROL, (m.Done,)),
     0x28: Entry(h.JUDGE_QUARANTINED, CHUNK_SERVERS, CONTROL, (m.QuarantineJudged,)),
@@ -100,6 +103,8 @@ TABLE: dict[int, Entry] = {
     0x42: Entry(c.VERIFY_CHUNK, NODES, CONTROL, (m.Verified,)),
     0x48: Entry(t.PUT_CHUNKS, ANYONE, BULK, (m.ChunksWritten,)),
     0x49: Entry(t.GET_CHUNKS, ANYONE, BULK, (m.ChunksHead,)),
+    0x4A: Entry(b.LIST_REPLICAS, META_SERVERS, CONTROL, (m.ReplicaPage,)),
+    0x4B: Entry(b.ADOPT_CLUSTER, META_SERVERS, CONTROL, (m.Done,)),
     0x80: Entry(c.DONE),
     0x81: Entry(w.UPLOAD_GRANTED),
     0x82: Entry(w.PLACEMENTS_ANSWER),
@@ -130,11 +135,13 @@ TABLE: dict[int, Entry] = {
     0xB8: Entry(r.FILE_AT),
     0xB9: Entry(r.CHUNK_PAGE_AT),
     0xBA: Entry(r.FILE_PAGE_AT),
+    0xBD: Entry(b.RECOVERED),
     0xC0: Entry(c.CHUNK_WRITTEN),
     0xC1: Entry(c.CHUNK_HEAD),
     0xC2: Entry(c.VERIFIED),
     0xC8: Entry(t.CHUNKS_WRITTEN),
     0xC9: Entry(t.CHUNKS_HEAD),
+    0xCA: Entry(b.REPLICA_PAGE),
 }
 
 _CODES: dict[type[Any], int] = {entry.cls: code for code, entry in TABLE.items()}

@@ -9,6 +9,7 @@
 - :mod:`~dfs.simulation.scenarios.metadata`: answers that are lost, large files, states that differ (S26 to S38);
 - :mod:`~dfs.simulation.scenarios.upgrades`: releases beside each other (S39);
 - :mod:`~dfs.simulation.scenarios.membership`: who belongs to the metadata cluster (S28, S35);
+- :mod:`~dfs.simulation.scenarios.rebuilding`: all metadata is lost for good (S16, S28);
 - :mod:`~dfs.simulation.scenarios.clients`: clients and strangers (S40 to S48).
 """
 
@@ -23,6 +24,7 @@ from dfs.simulation.scenarios import (
     membership,
     metadata,
     moves,
+    rebuilding,
     replicas,
     scrubbing,
     upgrades,
@@ -40,6 +42,7 @@ ALL: tuple[Scenario, ...] = (
     *metadata.SCENARIOS,
     *membership.SCENARIOS,
     *upgrades.SCENARIOS,
+    *rebuilding.SCENARIOS,
     *clients.SCENARIOS,
 )
 

@@ -1,0 +1,195 @@
+"""A namespace made anew: what is recorded, what is refused, and what never happens to the bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from dfs.kv.memory import MemoryStore
+from dfs.metaserver import commands, inventories, queries
+from dfs.metaserver.rebuilding import LEAP
+from dfs.metaserver.test.bench import CHUNK, Bench, sha
+from dfs.protocol.errors import BadRequest, FileExists, FileNotFound, Forbidden, UploadGone
+from dfs.protocol.messages import (
+    BeginRebuild,
+    ChunkCommit,
+    CommittedChunk,
+    DurableReplica,
+    HeldReplica,
+    Inventory,
+    RecoverFile,
+)
+from dfs.protocol.values import HISTORY_SHIFT, FileId, Generation, NodeNumber, file_digest
+
+FILE = 5 << 48 | 77
+GENERATION = 9 << HISTORY_SHIFT | 1000
+
+
+def part(first: int = 0, chunks: int = 2, count: int = 2, name: str = "a", file_id: int = FILE) -> RecoverFile:
+    """Some chunks of a file whose chunks are full."""
+    return RecoverFile(
+        FileId(file_id),
+        name,
+        count * CHUNK,
+        CHUNK,
+        2,
+        count,
+        file_digest(b"".join(map(sha, range(count)))),
+        123,
+        first,
+        tuple(
+            CommittedChunk(index, Generation(GENERATION - 1), CHUNK, sha(index))
+            for index in range(first, first + chunks)
+        ),
+    )
+
+
+class BeginTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.bench = Bench()
+        self.bench.do(commands.BeginHistory(2, 3))
+
+    def test_ids_go_on_above_all_that_was_seen(self) -> None:
+        """What is issued after a rebuild is far above the highest that a chunk server holds, in the same history: no
+        replica of before is ever taken for a new one (S16, S28)."""
+        self.bench.do(BeginRebuild(FileId(FILE), Generation(GENERATION)))
+        self.bench.nodes(3)
+        granted = self.bench.create("new")
+        self.assertEqual(granted.file_id, FILE + LEAP + 1)
+        self.assertEqual(granted.placements[0].generation, GENERATION + LEAP + 1)
+        self.assertEqual(granted.placements[0].generation >> HISTORY_SHIFT, GENERATION >> HISTORY_SHIFT)
+
+    def test_said_again(self) -> None:
+        """A rebuild is begun once: ids never go back, nor up again while files are written."""
+        self.bench.do(BeginRebuild(FileId(FILE), Generation(GENERATION)))
+        self.bench.nodes(3)
+        before = self.bench.create("new").file_id
+        for file_id in (FILE - 5, FILE, FILE + 5):
+            self.assertEqual(self.bench.do(BeginRebuild(FileId(file_id), Generation(GENERATION))).count, 0)
+        self.assertEqual(self.bench.create("newer").file_id, before + 1)
+
+    def test_not_where_files_are(self) -> None:
+        """Metadata that has, or had, files of its own is not lost: nothing is rebuilt into it."""
+        self.bench.nodes(3)
+        self.bench.create("a")
+        self.assertRaises(Forbidden, self.bench.do, BeginRebuild(FileId(FILE), Generation(GENERATION)))
+        self.assertRaises(Forbidden, self.bench.do, part())
+
+    def test_nothing_seen(self) -> None:
+        """Without any replica there is nothing to rebuild from."""
+        self.assertRaises(BadRequest, self.bench.do, BeginRebuild(FileId(0), Generation(0)))
+        self.assertRaises(BadRequest, self.bench.do, BeginRebuild(FileId((1 << 64) - 1), Generation(1)))
+
+
+class RecoverTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.bench = Bench()
+        self.bench.do(commands.BeginHistory(2, 3))
+        self.bench.do(BeginRebuild(FileId(FILE), Generation(GENERATION)))
+        self.node = self.bench.nodes(3)[0]
+
+    @property
+    def store(self) -> Any:
+        return self.bench.machine.store
+
+    def test_a_file_in_parts(self) -> None:
+        """A file appears with its last part, whole, under its own id; parts may come again (S26)."""
+        for first in (0, 2, 2, 0):
+            self.bench.do(part(first, 2, 5))
+        self.assertRaises(FileNotFound, queries.get_file, self.store, "a", None)
+        self.assertEqual(self.bench.do(part(4, 1, 5)).count, 2)
+        file = queries.get_file(self.store, "a", None)
+        self.assertEqual((file.file_id, file.size, file.count, file.created_ms), (FILE, 5 * CHUNK, 5, 123))
+        self.assertEqual(self.bench.do(part(0, 5, 5)).count, 0)
+        head = self.bench.machine.head
+        self.assertEqual((head.files, head.file_bytes, head.uploads, head.chunks), (1, 5 * CHUNK, 0, 5))
+
+    def test_a_gap(self) -> None:
+        """The last part of a file of which a part is missing makes no name appear."""
+        self.bench.do(part(0, 2, 5))
+        self.assertRaises(BadRequest, self.bench.do, part(4, 1, 5))
+        self.assertRaises(FileNotFound, queries.get_file, self.store, "a", None)
+
+    def test_replicas_come_by_inventory(self) -> None:
+        """A recovered chunk is at no node until a node's inventory lists the very bytes; then it counts (S03)."""
+        self.bench.do(part())
+        chunk = queries.chunk(self.store, FILE, 0)
+        assert chunk is not None
+        self.assertEqual((chunk.committed, chunk.nodes), (True, ()))
+        good = HeldReplica(FileId(FILE), 0, Generation(GENERATION - 1), CHUNK, sha(0), 4)
+        bad = HeldReplica(FileId(FILE), 1, Generation(GENERATION - 1), CHUNK, sha(9), 5)
+        page = Inventory(NodeNumber(self.node), b"i" * 16, 9, bytes(12), b"\xff" * 12, (good, bad))
+        found = inventories.compare(self.store, page)
+        self.assertEqual([(each.index, each.replicas[0].number) for each in found.found], [(0, 4)])
+        self.assertEqual((found.missing, found.future), ((), 0))
+
+    def test_replicas_of_an_older_history(self) -> None:
+        """The committed bytes count whichever history issued them; others of that history are left alone (S16)."""
+        old = Generation(4 << HISTORY_SHIFT | 7)
+        chunk = CommittedChunk(0, old, CHUNK, sha(0))
+        digest = file_digest(sha(0))
+        self.bench.do(evolve(part(0, 1, 1), chunks=(chunk,), digest=digest))
+        good = HeldReplica(FileId(FILE), 0, old, CHUNK, sha(0), 4)
+        page = Inventory(NodeNumber(self.node), b"i" * 16, 9, bytes(12), b"\xff" * 12, (good,))
+        self.assertEqual(len(inventories.compare(self.store, page).found), 1)
+        other = evolve(good, generation=Generation(old - 1))
+        found = inventories.compare(self.store, evolve(page, replicas=(other,)))
+        self.assertEqual((found.found, found.unknown), ((), 1))
+
+    def test_unfinished_recovery_never_expires(self) -> None:
+        """What a rebuild recorded of a file and did not finish is nobody's garbage, is resumed by no client, and no
+        order to delete follows from it (S16)."""
+        self.bench.do(part(0, 2, 5))
+        held = ChunkCommit(
+            FileId(FILE), 0, Generation(GENERATION - 1), CHUNK, sha(0), (DurableReplica(NodeNumber(self.node), 4),)
+        )
+        self.assertEqual(self.bench.do(commands.AddReplicas((held,))).count, 1)
+        self.assertEqual(self.bench.do(commands.ExpireUpload(FILE, 0)).count, 0)
+        resume = commands.ResumeUpload(self.bench.operation(), FILE, ())
+        self.assertRaises(UploadGone, self.bench.do, resume)
+        self.assertIsNone(queries.garbage(self.store, FILE))
+        self.assertEqual(self.bench.machine.head.uploads, 1)
+
+    def test_deleted_stays_deleted(self) -> None:
+        """A recovered file that was deleted does not come back with a second run, collected or not (S36)."""
+        self.bench.do(part())
+        self.bench.do(commands.DeleteFile(self.bench.operation(), "a", None))
+        self.assertRaises(FileNotFound, self.bench.do, part())
+        self.assertTrue(self.bench.do(commands.CollectGarbage(FILE, ())).finished is False)
+        freed = tuple(commands.Freed(index, self.node) for index in range(2))
+        self.assertTrue(self.bench.do(commands.CollectGarbage(FILE, freed)).finished)
+        self.assertRaises(FileNotFound, self.bench.do, part())
+
+    def test_names_are_not_taken(self) -> None:
+        """A name that another file has is refused, so that the recovered one goes elsewhere."""
+        self.bench.do(part())
+        self.assertRaises(FileExists, self.bench.do, part(file_id=FILE - 1))
+        self.bench.do(part(file_id=FILE - 1, name="lost+found/a"))
+        self.assertRaises(FileExists, self.bench.do, evolve(part(), digest=b"d" * 32))
+
+    def test_refused(self) -> None:
+        """What contradicts itself, or comes from another history, is refused and leaves nothing."""
+        good = part()
+        beyond = CommittedChunk(0, Generation(GENERATION + LEAP + 1), CHUNK, sha(0))
+        for wrong in (
+            evolve(good, file_id=FileId(FILE + LEAP + 1)),
+            evolve(good, chunks=(beyond,)),
+            evolve(good, chunks=()),
+            evolve(good, chunks=good.chunks[::-1]),
+            evolve(good, chunks=(evolve(good.chunks[0], length=0), good.chunks[1])),
+            evolve(good, chunks=(evolve(good.chunks[0], length=CHUNK + 1), good.chunks[1])),
+            evolve(good, size=5),
+            evolve(good, name=""),
+            evolve(good, chunk_size=5),
+        ):
+            self.assertRaises(BadRequest, self.bench.do, wrong)
+        self.assertEqual((self.bench.machine.head.uploads, self.bench.machine.head.chunks), (0, 0))
+        self.assertEqual(Bench(MemoryStore).machine.head.chunks, 0)
+
+    def test_other_bytes_than_before(self) -> None:
+        """A chunk that was recovered is not replaced by another generation later."""
+        self.bench.do(part(0, 1, 2))
+        other = evolve(part().chunks[0], generation=Generation(GENERATION))
+        self.assertRaises(BadRequest, self.bench.do, evolve(part(), chunks=(other, part().chunks[1])))
