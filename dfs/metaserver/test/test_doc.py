@@ -109,6 +109,8 @@ class DocTests(SynchronousTestCase):
             tables.retired_key(1, 2, 3),
             tables.event_key(1),
             tables.CARE,
+            tables.REBUILD,
+            tables.deleted_key(1),
         ]
         self.assertEqual({chr(key[0]) for key in keys}, letters)
         self.assertEqual(len(keys), len(letters))
