@@ -13,6 +13,7 @@ of files that it has forgotten (S16).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -33,6 +34,7 @@ AT_ONCE = 4  # nodes that send one at a time
 GIVE_UP = 120.0  # seconds without a page: its turn is over
 EVERY = 6 * 3600.0  # seconds between two of one node
 QUIET = 2.0  # seconds from the last file that a rebuild recorded until inventories are asked for
+SETTLING = 600.0  # seconds for which healing waits for these inventories at most
 MAX_RANGE = 8192  # replicas in a range that is compared; a longer one is listed
 FIRST_PLACE = bytes(12)  # where every inventory begins
 
@@ -74,7 +76,8 @@ class Inventorying:
         self._turns: dict[int, _Turn] = {}
         self._seen: set[int] = set()
         self._is_behind = False
-        self._all_are_due, self._quiet_at = False, 0.0
+        self._all_are_due = self._is_recovering = False
+        self._quiet_at = 0.0
         self._seams.alarms.clear(FUTURE_ALARM)  # of a former leadership of ours; it is found again where it still holds
 
     def wanted(self, node: int) -> None:
@@ -94,9 +97,16 @@ class Inventorying:
     def recovered(self) -> None:
         """A rebuild recorded files, at no node yet: once it is quiet every node is asked what it holds of them."""
         self._quiet_at = self._seams.seconds() + QUIET
-        if not self._all_are_due:
-            self._all_are_due = True
-            self._seen.clear()
+        self._all_are_due = self._is_recovering = True
+        self._seen.clear()
+
+    def is_settled(self, nodes: Iterable[int]) -> bool:
+        """Whether all of ``nodes`` have told what they hold of the files that a rebuild recorded: copies that are made
+        before would be of chunks that only seem short.  It is not waited for without end."""
+        if self._is_recovering:
+            told = not self._all_are_due and all(node in self._seen for node in nodes)
+            self._is_recovering = not told and self._seams.seconds() < self._quiet_at + SETTLING
+        return not self._is_recovering
 
     def may_delete(self, node: int) -> bool:
         """Whether orders to delete may go to the node."""
@@ -105,12 +115,6 @@ class Inventorying:
     def ask(self, node: int) -> bool:
         """Whether the answer to this beat asks for a full inventory."""
         now = self._seams.seconds()
-        if now < self._quiet_at:
-            return False
-        if self._all_are_due:
-            self._all_are_due = False
-            self._due.clear()
-            self._seen.clear()
         for other in [other for other, turn in self._turns.items() if now - turn.heard >= GIVE_UP]:
             del self._turns[other]
             self._due[other] = now
@@ -118,6 +122,12 @@ class Inventorying:
         if turn is not None and turn.cut:
             turn.cut, turn.heard = False, now
             return True
+        if self._all_are_due:
+            if now < self._quiet_at or self._turns:
+                return False  # an inventory that is on its way was begun before the last file was recorded
+            self._all_are_due = False
+            self._due.clear()
+            self._seen.clear()
         if node in self._turns or now < self._due.get(node, 0.0) or len(self._turns) >= AT_ONCE:
             return False
         self._turns[node] = _Turn(now)

@@ -88,6 +88,8 @@ class Repair:
             if not self._term.active:
                 return False
             self.planner.receive(reply, self._seams.seconds())
+        if not self._term.inventorying.is_settled(filter(self.is_reachable, self._seams.roster.numbers())):
+            return False
         for copy in self.planner.plan(self._seams.seconds()):
             self._order(copy)
         return request is not None
