@@ -82,14 +82,14 @@ class Repair:
             self._turning.release()
 
     async def _turn(self) -> bool:
+        if not self._term.inventorying.is_settled(filter(self.is_reachable, self._seams.roster.numbers())):
+            return False
         request = self.planner.request()
         if request is not None:
             reply = await self._seams.reader.look(answer, request)
             if not self._term.active:
                 return False
             self.planner.receive(reply, self._seams.seconds())
-        if not self._term.inventorying.is_settled(filter(self.is_reachable, self._seams.roster.numbers())):
-            return False
         for copy in self.planner.plan(self._seams.seconds()):
             self._order(copy)
         return request is not None
