@@ -58,7 +58,7 @@ class Heartbeats:
                 term.check()
         term.orders.heard(beat.node, (*beat.running, *(result.job for result in beat.results)))
         if beat.results:  # what they made room for is planned now, for this very answer
-            await term.repair.round()
+            await term.repair.for_a_beat()
             term.check()
         return self._answer(beat)
 

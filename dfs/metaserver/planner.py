@@ -52,6 +52,7 @@ JOB_SECONDS = 30.0  # a job's deadline, plus a second for each SLOWEST bytes
 SLOWEST = 1 << 20
 MAX_CANDIDATES = 1_000  # chunks looked at by one call of plan
 MAX_COMPARED = 20_000  # nodes compared by one call of plan: about 10 ms
+MAX_PLANNED = 128  # copies that one call of plan begins
 
 
 class Planner:
@@ -103,6 +104,7 @@ class Planner:
         self._scans.setdefault(SHORT_SCAN, b"")
         for node in nodes:
             self._nodes[node.number] = node
+            self._streams.changed(node.number)
             if node.state in LEAVING:
                 self.drains.begin(node.number)
             if node.state is NodeState.DEAD or node.state in LEAVING:
@@ -113,6 +115,7 @@ class Planner:
         """A node as it is now: said at each change of state and at heartbeats."""
         former = self._nodes.get(view.number)
         self._nodes[view.number] = view
+        self._streams.changed(view.number)
         self._note_rack(former, view)
         was_dead = former is not None and former.state is NodeState.DEAD
         was_leaving = former is not None and former.state in LEAVING
@@ -146,6 +149,7 @@ class Planner:
     def forget(self, number: int) -> None:
         """The node is removed."""
         self._nodes.pop(number, None)
+        self._streams.changed(number)
         self._scans.pop(number, None)
         self.drains.end(number)
         self._racks = None
@@ -280,7 +284,7 @@ class Planner:
 
     # ---- planning
 
-    def plan(self, now: float, limit: int = 64) -> list[Copy]:
+    def plan(self, now: float, limit: int = MAX_PLANNED) -> list[Copy]:
         """At most ``limit`` new jobs, most urgent first."""
         for job in [job for job, flight in self._flights.items() if flight.deadline <= now]:
             self.result(job, False, now)
@@ -302,14 +306,15 @@ class Planner:
         copies: list[Copy] = []
         if not idle:
             return copies
-        tries = max(8, MAX_COMPARED // len(board))
-        for key, chunk, counted in self._backlog.candidates(idle, max(4, MAX_CANDIDATES // len(idle))):
-            if len(copies) >= limit or not idle or not tries:
+        budget, order = MAX_COMPARED, sorted(idle)
+        for key, chunk, counted in self._backlog.candidates(idle, max(1, MAX_CANDIDATES // len(idle))):
+            if len(copies) >= limit or not idle or budget <= 0:
                 break
             if idle.isdisjoint(chunk.nodes + chunk.retired) or not self._is_as_counted(key, chunk, counted, now):
                 continue
-            tries -= 1
-            copy = self._try(key, chunk, counted, board, idle, now)
+            chooser = Chooser(chunk, counted, board, self.balance)
+            copy = self._try(key, chunk, counted, chooser, order, idle, now)
+            budget -= max(1, chooser.compared)
             if copy is not None:
                 copies.append(copy)
                 for node in {copy.source, copy.target}:
@@ -326,28 +331,19 @@ class Planner:
         return False
 
     def _try(
-        self,
-        key: Key,
-        chunk: ChunkCopies,
-        urgency: int,
-        board: dict[int, placement.NodeView],
-        idle: set[int],
-        now: float,
+        self, key: Key, chunk: ChunkCopies, urgency: int, chooser: Chooser, order: list[int], idle: set[int], now: float
     ) -> Copy | None:
         """A copy of the chunk, None where it must wait; set aside where no node could take it even if idle."""
-        chooser = Chooser(chunk, urgency, board, self.balance)
         restored = chooser.restorable(idle) if not self._waiting.failures.get(key) else None
         if restored is not None:
             return self._fly(key, Copy(self._next_job, restored, restored, chunk, urgency), now)
-        ideal = chooser.ideal()
-        if ideal is None:
+        target, reason = chooser.choose(order, idle, self._draw)
+        if reason:
             self._forget(key)
             if urgency <= Need.LEAVING:
-                self._set_aside(key, chunk, chooser.why_not(), now)
+                self._set_aside(key, chunk, reason, now)
+        if target is None:
             return None
-        target = chooser.place(sorted(idle), self._draw)
-        if target is None or chooser.merit(target) > chooser.merit(ideal):
-            return None  # better to wait for a stream than to put two into one rack (S20)
         source = chooser.source(target, idle, self._streams.failed_pairs(now), self._streams.busy)
         if source is None:
             return None

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
 
 VERIFY_SECONDS = 300.0
+MOST_LOOKS = 20_000  # at nodes, a second, by rounds that beats ask for
 MAX_VERIFIES = 10_000  # that are asked for and not yet reported
 REASONS: Mapping[int, str] = {
     Need.LEAVING: "drained",
@@ -64,6 +65,7 @@ class Repair:
         self.planner.on_aside = self._tell_aside
         self._next_verify = term.first_job(JobKind.VERIFY)
         self._turning = DeferredLock()
+        self._planned = 0.0
         self._verifies: dict[tuple[int, int, int, int], float] = {}
 
     def views(self) -> tuple[NodeView, ...]:
@@ -73,13 +75,19 @@ class Repair:
     # ---- the wheel
 
     async def round(self) -> bool:
-        """See dfs.metaserver.duty: one page read, then what can be ordered.  Also asked for by beats, so that a node
-        whose copy ended has its next one in the very answer; one turn at a time."""
+        """See dfs.metaserver.duty: one page read, then what can be ordered; one turn at a time."""
         await self._turning.acquire()
         try:
             return await self._turn()
         finally:
             self._turning.release()
+
+    async def for_a_beat(self) -> None:
+        """A round, so that a node whose copies ended has its next ones in the very answer; on a large cluster not for
+        every beat, for each round looks at every node: orders that are ahead bridge the time (AHEAD)."""
+        now = self._seams.seconds()
+        if now - self._planned >= len(self._seams.roster.numbers()) / MOST_LOOKS:
+            await self.round()
 
     async def _turn(self) -> bool:
         if not self._term.inventorying.is_settled(filter(self.is_reachable, self._seams.roster.numbers())):
@@ -90,7 +98,8 @@ class Repair:
             if not self._term.active:
                 return False
             self.planner.receive(reply, self._seams.seconds())
-        for copy in self.planner.plan(self._seams.seconds()):
+        self._planned = self._seams.seconds()
+        for copy in self.planner.plan(self._planned):
             self._order(copy)
         return request is not None
 

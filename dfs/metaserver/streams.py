@@ -21,9 +21,13 @@ class Streams:
     :ivar busy: how many there are, by node.
     """
 
+    # The board is kept: to make it anew for each plan would cost the reactor thread milliseconds on a large cluster.
+
     def __init__(self, most: int, pace: Pace) -> None:
         self._most, self._pace = most, pace
         self.busy: dict[int, int] = {}
+        self._board: dict[int, NodeView] = {}
+        self._changed: set[int] = set()
         self._pairs: dict[tuple[int, int], float] = {}
 
     def spare(self, view: NodeView, now: float) -> bool:
@@ -34,11 +38,13 @@ class Streams:
     def begin(self, copy: Copy, now: float) -> None:
         for node in {copy.source, copy.target}:
             self.busy[node] = self.busy.get(node, 0) + 1
+            self._changed.add(node)
         self._pace.began(copy.source, copy.target, copy.chunk.length, now)
 
     def end(self, copy: Copy) -> None:
         for node in {copy.source, copy.target}:
             self.busy[node] -= 1
+            self._changed.add(node)
 
     def failed(self, copy: Copy, now: float) -> None:
         """These two may not reach one another, though both reach us: other pairs first for a while (S22)."""
@@ -54,11 +60,18 @@ class Streams:
         """(source, target) of copies that failed of late, and until when they are avoided."""
         return {pair: until for pair, until in self._pairs.items() if until > now}
 
+    def changed(self, node: int) -> None:
+        """It is another view now, or gone."""
+        self._changed.add(node)
+
     def board(self, nodes: Mapping[int, NodeView]) -> dict[int, NodeView]:
-        """The nodes that are not dead, by number, with the streams that were begun."""
-        return {
-            number: evolve(nodes[number], streams=nodes[number].streams + self.busy[number])
-            if self.busy.get(number) else nodes[number]
-            for number in sorted(nodes)
-            if nodes[number].state is not NodeState.DEAD
-        }  # fmt: skip
+        """The nodes that are not dead, by number, with the streams that were begun.  Ours: it is kept up to date."""
+        for number in self._changed:
+            view = nodes.get(number)
+            if view is None or view.state is NodeState.DEAD:
+                self._board.pop(number, None)
+            else:
+                busy = self.busy.get(number)
+                self._board[number] = evolve(view, streams=view.streams + busy) if busy else view
+        self._changed.clear()
+        return self._board

@@ -291,6 +291,7 @@ class PlannerTests(SynchronousTestCase):
         self.begin(view(1, NodeState.DEAD), view(2), view(3))
         self.assertEqual(self.turn(), [])
         self.planner._nodes[4] = view(4)  # nobody told
+        self.planner._streams.changed(4)
         self.assertEqual(self.turn(1.0), [])
         self.planner.plan(ASIDE_SECONDS + 1)
         self.assertEqual(len(self.turn(ASIDE_SECONDS + 1)), 1)

@@ -1,0 +1,178 @@
+"""The death of a rack on virtual time: planner and machine are the leader's own, chunk servers are a rate each.
+
+One turn of the planner's wheel after the other, as dfs.metaserver.repair turns it: a page read on the lane, a plan, and
+every 0.1 s what copies ended is recorded by AddReplicas.  A node moves its share of the limit among the copies that it
+takes part in; an order waits for a beat of its source, half a second at most.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import time
+from heapq import heappop, heappush
+
+from attrs import define, evolve, field
+
+from bench.rackloss.load import NODES, RACKS, Author, rack_of
+from dfs.metaserver import commands, queries, tables
+from dfs.metaserver.moves import Copy
+from dfs.metaserver.pacing import Pace
+from dfs.metaserver.placement import NodeView
+from dfs.metaserver.planner import AHEAD, STREAMS_PER_NODE, Planner
+from dfs.metaserver.scanning import answer
+from dfs.protocol.messages import ChunkCommit, DurableReplica
+from dfs.protocol.values import FileId, Generation, NodeNumber, NodeState
+
+TURN = 0.05  # virtual seconds between two plans, as for a cluster of this size
+RECORD = 0.1  # between two entries of results
+PAGES = 10  # pages that the lane reads in a turn
+BEAT = 0.5
+SPACE = 1 << 44
+NODE_RATE = 100 << 20
+ENTRY = 256  # results in one AddReplicas
+
+
+@define
+class Samples:
+    """What is shown, in virtual seconds, chunks and CPU seconds."""
+
+    at: list[float] = field(factory=list)
+    single: list[int] = field(factory=list)
+    short: list[int] = field(factory=list)
+    longest_plan: float = 0.0
+    planning: float = 0.0  # on the reactor thread: receive, plan, result
+    plans: int = 0
+    reading: float = 0.0  # on the lane
+    applying: float = 0.0
+    copies: int = 0
+    single_safe: float = 0.0
+    whole: float = 0.0
+    resident: int = 0
+
+
+class RackLoss:
+    """:param author: who has grown the tables, and writes the entries from now on."""
+
+    def __init__(self, author: Author, seed: int = 1) -> None:
+        self._author, self._draw = author, random.Random(seed)
+        pace = Pace(node_rate=NODE_RATE)
+        self.planner = Planner(self._draw.random, 1 << 32, streams=STREAMS_PER_NODE * AHEAD, pace=pace)
+        self.samples = Samples()
+        self._now, self._number = 0.0, 1 << 40
+        self._ends: list[tuple[float, int, Copy]] = []
+        self._ended: list[Copy] = []
+        self._free_at = dict.fromkeys(range(1, NODES + 1), 0.0)
+        self._views = {number: self._view(number) for number in range(1, NODES + 1)}
+        self._single = self._short = 0
+
+    def _view(self, number: int) -> NodeView:
+        rack = f"rack-{rack_of(number):02d}"
+        return NodeView(number, rack, NodeState.ALIVE, SPACE, SPACE - number * (1 << 30), 0)
+
+    def run(self, limit: float = 3600.0) -> Samples:
+        """Kill the first rack, heal, to the end."""
+        for view in self._views.values():
+            self.planner.node(view)
+        dead = [number for number in self._views if rack_of(number) == 0]
+        self._short, self._single = self._count(dead)
+        for number in dead:
+            self._author.apply([commands.NodeDied(number)])
+            self._views[number] = evolve(self._views[number], state=NodeState.DEAD)
+            self.planner.node(self._views[number])
+        next_record = 0.0
+        while self._short and self._now < limit:
+            self._turn()
+            if self._now >= next_record:
+                self._record()
+                next_record = self._now + RECORD
+            self._now += TURN
+        self.samples.resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return self.samples
+
+    def _count(self, dead: list[int]) -> tuple[int, int]:
+        """(chunks that lack copies, those of them with one) when these nodes are dead; no part of what is measured."""
+        store, short, single = self._author.machine.store, 0, 0
+        for node in dead:
+            after = b""
+            while page := queries.replicas_page(store, node, after, 1000):
+                for file_id, index, _ in page:
+                    chunk = queries.chunk(store, file_id, index)
+                    assert chunk is not None
+                    short, single = short + 1, single + (len(chunk.nodes) == 2)
+                after = tables.place(*page[-1][:2])
+        return short, single
+
+    def _turn(self) -> None:
+        planner, samples = self.planner, self.samples
+        for _ in range(PAGES):
+            request = planner.request()
+            if request is None:
+                break
+            began = time.process_time()
+            reply = answer(self._author.machine.store, request)
+            read = time.process_time()
+            planner.receive(reply, self._now)
+            samples.reading += read - began
+            samples.planning += time.process_time() - read
+        began = time.process_time()
+        copies = planner.plan(self._now)
+        took = time.process_time() - began
+        samples.planning, samples.plans = samples.planning + took, samples.plans + 1
+        samples.longest_plan = max(samples.longest_plan, took)
+        for copy in copies:
+            self._fly(copy)
+
+    def _fly(self, copy: Copy) -> None:
+        """Its two nodes move it one after the other with what they have already."""
+        seconds = copy.chunk.length / NODE_RATE
+        begin = max(self._now + self._draw.random() * BEAT, self._free_at[copy.source], self._free_at[copy.target])
+        self._free_at[copy.source] = max(self._free_at[copy.source], self._now) + seconds
+        self._free_at[copy.target] = max(self._free_at[copy.target], self._now) + seconds
+        heappush(self._ends, (begin + seconds, copy.job, copy))
+
+    def _record(self) -> None:
+        """What ended since the last time, and the samples."""
+        while self._ends and self._ends[0][0] <= self._now:
+            self._ended.append(heappop(self._ends)[2])
+        ended, self._ended = self._ended, []
+        samples = self.samples
+        for first in range(0, len(ended), ENTRY):
+            self._add(ended[first : first + ENTRY])
+        began = time.process_time()
+        for copy in ended:
+            self.planner.result(copy.job, True, self._now)
+        samples.planning += time.process_time() - began
+        samples.copies += len(ended)
+        self._short -= len(ended)
+        self._single -= sum(copy.urgency == 1 for copy in ended)
+        samples.at.append(self._now)
+        samples.single.append(self._single)
+        samples.short.append(self._short)
+        samples.single_safe = self._now if self._single else samples.single_safe
+        samples.whole = self._now
+
+    def _add(self, copies: list[Copy]) -> None:
+        commits = []
+        for copy in copies:
+            self._number += 1
+            chunk = copy.chunk
+            durable = (DurableReplica(NodeNumber(copy.target), self._number),)
+            commits.append(
+                ChunkCommit(
+                    FileId(chunk.file_id),
+                    chunk.index,
+                    Generation(chunk.generation),
+                    chunk.length,
+                    chunk.sha256,
+                    durable,
+                )
+            )
+        began = time.process_time()
+        self._author.apply([commands.AddReplicas(tuple(commits))])
+        self.samples.applying += time.process_time() - began
+
+
+def nodes_left() -> int:
+    """When the rack is dead."""
+    return NODES - NODES // RACKS
