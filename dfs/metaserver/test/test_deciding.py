@@ -30,7 +30,7 @@ class ChooseTests(SynchronousTestCase):
     def test_sample(self) -> None:
         """Few nodes are all taken; of many a bounded number, from all over, and each of them sometimes."""
         self.assertEqual(list(sample(range(2 * SAMPLE - 1), self.draw)), list(range(2 * SAMPLE - 1)))
-        seen = set()
+        seen: set[int] = set()
         for _ in range(2000):
             found = sample(range(1000), self.draw)
             self.assertLess(len(found), 2 * SAMPLE)
