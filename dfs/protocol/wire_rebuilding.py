@@ -13,12 +13,12 @@ DESCRIBED_REPLICA = Record(m.DescribedReplica, held=HELD_REPLICA, description=Ma
 REPLICA_PAGE = Record(
     m.ReplicaPage,
     node=NODE_NAME,
-    founding=Blob(16),
+    founding=Blob(32),
     upto=Raw(12),
     replicas=Items(DESCRIBED_REPLICA, MAX_REPLICA_PAGE),
     unreadable=U32,
 )
-ADOPT_CLUSTER = Record(m.AdoptCluster, former=Blob(16), founding=Raw(16))
+ADOPT_CLUSTER = Record(m.AdoptCluster, former=Blob(32), founding=Raw(16))
 BEGIN_REBUILD = Record(m.BeginRebuild, file_id=U64, generation=U64)
 RECOVER_FILE = Record(
     m.RecoverFile,
