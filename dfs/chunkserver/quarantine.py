@@ -14,7 +14,7 @@ import re
 from attrs import frozen
 
 from dfs.chunkserver.layout import Layout, generation_of
-from dfs.disk.errors import NotFound
+from dfs.disk.errors import DiskError, NotFound, SyncFailed
 from dfs.disk.interfaces import IDisk
 from dfs.protocol.values import ChunkRef, FileId, Generation, chunk_id
 
@@ -79,6 +79,11 @@ def keep(
     try:
         file.pwrite([body], 0)
         file.sync()
+    except SyncFailed:
+        raise
+    except DiskError:
+        disk.unlink(target)  # a full disk: it must not stay full because of a part
+        raise
     finally:
         file.close()
     disk.sync_folder(layout.quarantine)

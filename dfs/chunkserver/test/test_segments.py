@@ -173,6 +173,16 @@ class StoreTests(PackedCase):
         self.assertGreater(again.number, former.number)
         self.assertEqual((self.holds(1), self.store.quarantined), (True, 0))
 
+    def test_trim_on_a_full_disk(self) -> None:
+        """Without room for a copy a trim is refused, the replica stays, and nothing half is left (S17, S21)."""
+        self.put(1)
+        held = self.store.index.get(ref(1))
+        assert held is not None
+        self.disk.capacity = self.disk.used + 500
+        self.failureResultOf(Deferred.fromCoroutine(self.store.trim(ref(1), held.number, "surplus")), NoSpace)
+        self.assertTrue(self.holds(1))
+        self.assertEqual(self.disk.list_folder(self.layout.quarantine), [])
+
     def test_rot(self) -> None:
         """A record that rotted is never served; it is told with its offset and set aside, and nobody else suffers
         (S11)."""
