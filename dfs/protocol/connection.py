@@ -169,7 +169,7 @@ class Connection(Protocol):
         self._slot = StreamSlot(self._port, self._asked, self._served, bulk, self._dialer)
         self._decoder.blocks = bulk
         self._decoder.limit = MAX_BODY if established.trusted or self._dialer else MAX_STRANGER_BODY
-        self._port.configure(BULK_BUFFER if bulk else CONTROL_BUFFER, gathers=not bulk)
+        self._port.configure(BULK_BUFFER if bulk else CONTROL_BUFFER, gathers=theirs.purpose is Purpose.CONTROL)
         if bulk:
             self._port.take_over(self._decoder, self._received)
         self._keep_alive.start(closes_idle=bulk and not self._dialer)

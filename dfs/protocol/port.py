@@ -9,9 +9,10 @@ produces a stream is paused at the transport's high-water mark.
 A transport that is paused sees no disconnect of its peer; writes and the
 keep-alive find it.
 
-What is written in one turn of the reactor to a connection without streams goes in one send at the turn's end: a
-metadata node answers, and a client asks, dozens of requests in one turn, and each send is a system call that takes and
-gives the interpreter lock and wakes the peer, who then reads one message at a time.
+What is written in one turn of the reactor to a CONTROL connection goes in one send at the turn's end: a metadata node
+answers, and a client asks, dozens of requests in one turn, and each send is a system call that takes and gives the
+interpreter lock and wakes the peer, who then reads one message at a time.  Messages of Raft, few and large, leave at
+once: before this member's own disk begins, so that the others' work beside it.
 """
 
 from __future__ import annotations
