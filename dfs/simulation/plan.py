@@ -7,7 +7,15 @@ from attrs import field, frozen
 from dfs.simulation.cluster import ClusterSettings
 from dfs.simulation.faults import USUAL, Decision, Mix
 
-ACTS: dict[str, float] = {"upload": 5.0, "download": 4.0, "delete": 2.0, "list": 1.0, "stat": 1.0, "upload_many": 1.5}
+ACTS: dict[str, float] = {
+    "upload": 5.0,
+    "download": 4.0,
+    "delete": 2.0,
+    "list": 1.0,
+    "stat": 1.0,
+    "upload_many": 1.5,
+    "read_many": 1.0,
+}
 """What clients do, with its usual weight."""
 
 

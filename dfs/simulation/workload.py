@@ -190,6 +190,20 @@ class Workload:
         await self._end(client, operation, fetch(), FileNotFound)
         return operation.outcome
 
+    async def _read_many(self, client: ClusterClient, dice: Dice) -> None:
+        """Several files at once, opened and read whole: small ones share their requests."""
+        names = self.history.names() or ["nothing"]
+        await gatherResults([Deferred.fromCoroutine(self._open(client, dice.pick(names))) for _ in range(6)])
+
+    async def _open(self, client: ClusterClient, name: str) -> None:
+        operation = self.history.begin(client.host.name, Kind.READ, name, "", self.world.clock.now)
+
+        async def fetch() -> str:
+            file = await client.files.open(name)
+            return hashlib.sha256(await file.read()).hexdigest()
+
+        await self._end(client, operation, fetch(), FileNotFound)
+
     async def _stat(self, client: ClusterClient, dice: Dice) -> None:
         """Whether a name is there, and of how many bytes."""
         name = dice.pick(self.history.names() or ["nothing"])
