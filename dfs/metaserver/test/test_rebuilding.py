@@ -9,8 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.kv.memory import MemoryStore
 from dfs.metaserver import commands, inventories, queries
+from dfs.metaserver.inventorying import QUIET, SETTLING
 from dfs.metaserver.rebuilding import LEAP
 from dfs.metaserver.test.bench import CHUNK, Bench, sha
+from dfs.metaserver.test.cluster import Cluster
 from dfs.protocol.errors import BadRequest, FileExists, FileNotFound, Forbidden, UploadGone
 from dfs.protocol.messages import (
     BeginRebuild,
@@ -81,6 +83,53 @@ class BeginTests(SynchronousTestCase):
         """Without any replica there is nothing to rebuild from."""
         self.assertRaises(BadRequest, self.bench.do, BeginRebuild(FileId(0), Generation(0)))
         self.assertRaises(BadRequest, self.bench.do, BeginRebuild(FileId((1 << 64) - 1), Generation(1)))
+
+
+class SettlingTests(SynchronousTestCase):
+    """What chunk servers hold of recovered files is asked for before anything is healed."""
+
+    def setUp(self) -> None:
+        cluster = Cluster()
+        cluster.start(3)
+        term = cluster.leader().term
+        assert term is not None
+        self.seconds = term.seams.seconds
+        self.world, self.inventorying = cluster.world, term.inventorying
+        self.nodes = [chunk.node for chunk in cluster.chunks]
+        self.world.run_until(lambda: all(self.inventorying.may_delete(node) for node in self.nodes))
+        for chunk in cluster.chunks:
+            chunk.stop()  # no beat disturbs
+
+    def test_healing_waits_for_all(self) -> None:
+        """After files were recovered every node is asked once it is quiet, and nothing is healed or deleted before all
+        have told: chunks only seem short until then."""
+        self.assertTrue(self.inventorying.is_settled(self.nodes))
+        self.inventorying.recovered()
+        self.assertFalse(self.inventorying.ask(self.nodes[0]), "it is not quiet")
+        self.assertFalse(self.inventorying.is_settled(self.nodes))
+        self.assertFalse(self.inventorying.may_delete(self.nodes[0]))
+        self.world.run(QUIET)
+        for node in self.nodes:
+            self.assertFalse(self.inventorying.is_settled(self.nodes))
+            self.assertTrue(self.inventorying.ask(node))
+            self.inventorying._seen.add(node)
+        self.assertTrue(self.inventorying.is_settled(self.nodes))
+
+    def test_inventory_that_was_on_its_way(self) -> None:
+        """One that was begun before the last file was recorded proves nothing: the node is asked after it again."""
+        self.inventorying.wanted(self.nodes[0])
+        self.assertTrue(self.inventorying.ask(self.nodes[0]))
+        self.inventorying.recovered()
+        self.world.run(QUIET)
+        self.assertFalse(self.inventorying.ask(self.nodes[1]))
+        del self.inventorying._turns[self.nodes[0]]  # it has ended
+        self.assertTrue(self.inventorying.ask(self.nodes[0]))
+
+    def test_not_without_end(self) -> None:
+        """A node that never tells holds healing up for a bounded time (S12)."""
+        self.inventorying.recovered()
+        self.world.run(QUIET + SETTLING)
+        self.assertTrue(self.inventorying.is_settled(self.nodes))
 
 
 class RecoverTests(SynchronousTestCase):

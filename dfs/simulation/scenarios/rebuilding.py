@@ -94,13 +94,13 @@ async def metadata_is_lost_and_moves(stage: Stage) -> None:
     await recovered_with_all(stage, only_there)
 
 
-async def lose_all(stage: Stage, moved: bool) -> tuple[list[Finding], str]:
+async def lose_all(stage: Stage, moved: bool) -> tuple[list[Finding], list[str]]:
     """Everything is stored, one upload is not finished, one chunk server is down: then the metadata is lost.  The
-    findings, still empty, and the name of a file that only the one that is down has."""
+    findings, still empty, and the names of two files that only the one that is down has."""
     stage.promise.stop()  # it watches one history of the metadata
     await store_all_kinds(stage)
     late = stage.cluster.chunks["chunk-1"]
-    only_there = await lonely(stage, late.name)
+    only_there = [await lonely(stage, late.name, "lonely"), await lonely(stage, late.name, "taken")]
     path = stage.client.put_local(stage.content(2_000_000))
     unfinished = stage.client.files.upload(path, "unfinished", chunk_size=stage.cluster.settings.chunk_size)
     ends = ending(stage.client.run(unfinished))
@@ -114,19 +114,21 @@ async def lose_all(stage: Stage, moved: bool) -> tuple[list[Finding], str]:
     return [], only_there
 
 
-async def recovered_without(stage: Stage, only_there: str) -> None:
-    """The servers that are up are let in, all that they had is readable, and life goes on."""
+async def recovered_without(stage: Stage, only_there: list[str]) -> None:
+    """The servers that are up are let in, all that they had is readable, and life goes on: a name that is not known to
+    be anybody's is given anew."""
     await stage.until(lambda: ready_without(stage, "chunk-1"), 60.0, "the servers are let in")
-    content = stage.stored.pop(only_there)
+    contents = [stage.stored.pop(name) for name in only_there]
     client = stage.cluster.client()
     await check_stored(stage, client)
     await stage.put("new", 100_000, client=client)
+    await stage.put(only_there[1], 10_000, client=client)
     await client.files.delete("one")
     del stage.stored["one"]
-    stage.stored[only_there] = content
+    stage.stored[only_there[0]] = contents[0]
 
 
-async def recovered_with_all(stage: Stage, only_there: str) -> None:
+async def recovered_with_all(stage: Stage, only_there: list[str]) -> None:
     """The late server is back."""
     start_again(stage)
     await stage.cluster.wait_ready(60.0)
@@ -136,8 +138,10 @@ async def recovered_with_all(stage: Stage, only_there: str) -> None:
     check(verdicts["one"] is Verdict.REFUSED, f"a file that was deleted meanwhile is {verdicts['one']}")
     check(verdicts["many/chunks"] is Verdict.KNOWN, f"what was recovered before is {verdicts['many/chunks']}")
     check(verdicts["unfinished"] is Verdict.INCOMPLETE, f"an unfinished upload is {verdicts['unfinished']}")
-    recovered = verdicts[only_there] in (Verdict.RECOVERED, Verdict.KNOWN)
-    check(recovered, f"what the late server has is {verdicts[only_there]}")
+    recovered = verdicts[only_there[0]] in (Verdict.RECOVERED, Verdict.KNOWN)
+    check(recovered, f"what the late server has is {verdicts[only_there[0]]}")
+    apart = [name for name in verdicts if name.startswith("lost+found/") and name.endswith(only_there[1])]
+    check(len(apart) == 1, f"the file whose name was given anew is at {apart}")
     check(report.exit_code == 6, f"the exit code is {report.exit_code}")
     await check_stored(stage, stage.cluster.client())
 
@@ -148,15 +152,15 @@ async def check_stored(stage: Stage, client: ClusterClient) -> None:
         found = await client.download(name)
         check(found == content, f"{name!r} came back as other bytes")
     others = set(await client.names()) - set(stage.stored)
-    back = [name for name in sorted(others) if not name.startswith(("lost+found/", "lonely-"))]
+    back = [name for name in sorted(others) if not name.startswith(("lost+found/", "lonely-", "taken-"))]
     check(not back, f"there are also {back}")
 
 
-async def lonely(stage: Stage, node: str) -> str:
+async def lonely(stage: Stage, node: str, prefix: str) -> str:
     """A file whose one copy is at ``node``.  Those that came elsewhere are deleted, and may come back with a rebuild:
     not all of their bytes are gone yet."""
     for turn in range(20):
-        name = f"lonely-{turn}"
+        name = f"{prefix}-{turn}"
         await stage.put(name, 1000, replication=1)
         info = await stage.client.files.stat(name)
         chunks = [chunk async for chunk in stage.client.files.chunks(info)]

@@ -60,7 +60,7 @@ class RebuildTests(RealClusterCase):
     def test_restore_from_chunks(self) -> None:
         """All metadata nodes are killed (kill -9) and lose their folders: the script of the page, as it is written,
         brings every file back byte for byte, no replica is deleted, and the cluster goes on (S16, S28)."""
-        self.up(meta=3, chunks=4)
+        self.up(meta=3, chunks=4, DFS_SEGMENTS="on")
         paths = self.store()
         self.kill("meta-1", "meta-2", "meta-3")
         steps = script()
