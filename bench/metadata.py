@@ -52,8 +52,11 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def timed(reactor: Any, operation: Operation, count: int, at_once: int) -> dict[str, float]:
-    """``count`` operations, ``at_once`` in flight: operations a second, latency in ms."""
+async def timed(
+    reactor: Any, operation: Operation, count: int, at_once: int, servers_cpu: Callable[[], float] = lambda: 0.0
+) -> dict[str, float]:
+    """``count`` operations, ``at_once`` in flight: operations a second, latency in ms, and CPU time of an operation in
+    microseconds, this process's and the servers' by ``servers_cpu``: contention moves that least."""
     numbers = iter(range(count))
     latencies: list[float] = []
 
@@ -63,18 +66,29 @@ async def timed(reactor: Any, operation: Operation, count: int, at_once: int) ->
             await operation(number)
             latencies.append(time.perf_counter() - began)
 
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time() + servers_cpu()
     await gather(reactor, (worker() for _ in range(at_once)))
     seconds = time.perf_counter() - began
+    return figures(count, seconds, latencies, time.process_time() + servers_cpu() - used)
+
+
+def figures(count: int, seconds: float, latencies: list[float], used: float) -> dict[str, float]:
+    """Of ``count`` operations, for which ``used`` seconds of CPU time were used."""
     return {
         "per_second": count / seconds,
         "p50_ms": 1000 * median(latencies),
         "p99_ms": 1000 * percentile(latencies, 0.99),
+        "cpu_us": used / count * 1e6,
     }
 
 
 async def small_files(
-    client: Client, reactor: Any, count: int, at_once: int, prefix: str = "small/"
+    client: Client,
+    reactor: Any,
+    count: int,
+    at_once: int,
+    prefix: str = "small/",
+    servers_cpu: Callable[[], float] = lambda: 0.0,
 ) -> dict[str, Any]:
     """Files of 4 KiB up and down."""
     bodies = [os.urandom(4096) for _ in range(16)]
@@ -87,7 +101,10 @@ async def small_files(
         if await file.read() != bodies[number % 16]:
             raise AssertionError(f"{prefix}{number} came back different")
 
-    return {"up": await timed(reactor, upload, count, at_once), "down": await timed(reactor, download, count, at_once)}
+    return {
+        "up": await timed(reactor, upload, count, at_once, servers_cpu),
+        "down": await timed(reactor, download, count, at_once, servers_cpu),
+    }
 
 
 @asynccontextmanager
@@ -99,7 +116,13 @@ async def many_clients(cluster: LocalCluster, reactor: Any) -> AsyncIterator[lis
         yield [await stack.enter_async_context(connect(meta, reactor, options=options)) for _ in range(MANY)]
 
 
-async def operations(clients: list[Client], reactor: Any, counts: dict[int, int], prefix: str) -> dict[str, Any]:
+async def operations(
+    clients: list[Client],
+    reactor: Any,
+    counts: dict[int, int],
+    prefix: str,
+    servers_cpu: Callable[[], float] = lambda: 0.0,
+) -> dict[str, Any]:
     """Creates (an empty file: create and commit, two durable log entries), stats and deletes: by the first client,
     whose creates travel together, and, where there are more clients, ``apart``, each in flight by one of its own."""
     found: dict[str, Any] = {}
@@ -120,7 +143,7 @@ async def operations(clients: list[Client], reactor: Any, counts: dict[int, int]
                 await chosen[number % len(chosen)].delete(f"{names}{number}")
 
             for kind, operation in (("create_and_commit", create), ("stat", stat), ("delete", delete)):
-                rows[f"{kind}{suffix}"] = await timed(reactor, operation, count, at_once)
+                rows[f"{kind}{suffix}"] = await timed(reactor, operation, count, at_once, servers_cpu)
         found[str(at_once)] = rows
     return found
 
@@ -154,9 +177,11 @@ def run(files: int, rounds: int, quick: bool) -> dict[str, Any]:
         async def work(reactor: Any) -> dict[str, Any]:
             options = ClientOptions(patience=30.0, state_folder=os.path.join(cluster.folder, "state"))
             async with connect(cluster.meta(), reactor, options=options) as client:
-                found: dict[str, Any] = {"small_files": await small_files(client, reactor, files, 16)}
+                cpu = cluster.cpu_meter()
+                small = await small_files(client, reactor, files, 16, servers_cpu=cpu)
+                found: dict[str, Any] = {"small_files": small}
                 async with many_clients(cluster, reactor) as clients:
-                    found["operations"] = await operations(clients, reactor, counts, "meta/")
+                    found["operations"] = await operations(clients, reactor, counts, "meta/", cpu)
                 found["resident"] = cluster.resident()
                 found["fail_over"] = await fail_over(client, cluster, reactor, rounds)
                 return found

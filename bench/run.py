@@ -40,12 +40,12 @@ def show(found: dict[str, Any]) -> None:
 
 def show_metadata(part: dict[str, Any]) -> None:
     """Its rows."""
-    print(f"\n  {'operation':34} {'per second':>10} {'p50 ms':>8} {'p99 ms':>8}")
+    print(f"\n  {'operation':34} {'per second':>10} {'p50 ms':>8} {'p99 ms':>8} {'CPU us':>8}")
     rows = [(f"4 KiB files {way}, 16 at once", part["small_files"][way]) for way in ("up", "down")]
     for at_once, kinds in part["operations"].items():
         rows += [(f"{kind.replace('_', ' ')}, {at_once} at once", row) for kind, row in kinds.items()]
     for label, row in rows:
-        print(f"  {label:34} {row['per_second']:10.0f} {row['p50_ms']:8.1f} {row['p99_ms']:8.1f}")
+        print(f"  {label:34} {row['per_second']:10.0f} {row['p50_ms']:8.1f} {row['p99_ms']:8.1f} {row['cpu_us']:8.0f}")
     over = part["fail_over"]
     print(f"\n  fail-over after kill -9 of the leader: median {over['median_s']:.2f} s, worst {over['worst_s']:.2f} s")
 

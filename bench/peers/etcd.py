@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Any
 
-from bench.metadata import percentile
+from bench.metadata import figures
 from bench.peers.install import load_grpc, program
 from bench.peers.processes import Processes, free_ports, listens, pause, wait
 
@@ -73,7 +73,9 @@ class Etcd:
         return None
 
 
-async def timed(operation: Callable[[int], Awaitable[object]], count: int, at_once: int) -> dict[str, float]:
+async def timed(
+    etcd: Etcd, operation: Callable[[int], Awaitable[object]], count: int, at_once: int
+) -> dict[str, float]:
     """As bench.metadata.timed, on asyncio, which gRPC's client wants."""
     numbers = iter(range(count))
     latencies: list[float] = []
@@ -84,13 +86,10 @@ async def timed(operation: Callable[[int], Awaitable[object]], count: int, at_on
             await operation(number)
             latencies.append(time.perf_counter() - began)
 
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time() + etcd.processes.cpu_seconds()
     await asyncio.gather(*(worker() for _ in range(at_once)))
-    return {
-        "per_second": count / (time.perf_counter() - began),
-        "p50_ms": 1000 * median(latencies),
-        "p99_ms": 1000 * percentile(latencies, 0.99),
-    }
+    seconds = time.perf_counter() - began
+    return figures(count, seconds, latencies, time.process_time() + etcd.processes.cpu_seconds() - used)
 
 
 async def _operations(etcd: Etcd, counts: dict[int, int]) -> dict[str, Any]:
@@ -109,8 +108,8 @@ async def _operations(etcd: Etcd, counts: dict[int, int]) -> dict[str, Any]:
                 if VALUE not in await get(fields(b"k/%d/%d" % (at_once, number))):
                     raise AssertionError("etcd gave something else back")
 
-            writes = await timed(write, count, at_once)
-            found[str(at_once)] = {"write": writes, "read": await timed(read, count, at_once)}
+            writes = await timed(etcd, write, count, at_once)
+            found[str(at_once)] = {"write": writes, "read": await timed(etcd, read, count, at_once)}
     return found
 
 

@@ -165,8 +165,9 @@ def metadata_planes(rounds: int) -> dict[str, Any]:
 
         async def work(reactor: Any) -> None:
             async with metadata.many_clients(cluster, reactor) as clients:
+                cpu = cluster.cpu_meter()
                 for number in range(rounds):
-                    ours.append(await metadata.operations(clients, reactor, COUNTS, prefix=f"{number}/"))
+                    ours.append(await metadata.operations(clients, reactor, COUNTS, f"{number}/", cpu))
                     theirs.append(etcd.operations(peer, COUNTS))
                 over["dfs"] = await metadata.fail_over(clients[0], cluster, reactor, 10)
 
@@ -202,7 +203,7 @@ def show(found: dict[str, Any]) -> None:
                 for kind, row in kinds.items():
                     print(
                         f"metadata {side:5} {kind.replace('_', ' '):18} {at_once:>3} at once {row['per_second']:8.0f}/s"
-                        f"  p50 {row['p50_ms']:.1f} ms  p99 {row['p99_ms']:.1f} ms"
+                        f"  p50 {row['p50_ms']:.1f} ms  p99 {row['p99_ms']:.1f} ms  cpu {row['cpu_us']:.0f} us"
                     )
             over = found["metadata"]["fail_over"][side]
             print(f"metadata {side:5} fail-over median {over['median_s']:.2f} s, worst {over['worst_s']:.2f} s")
