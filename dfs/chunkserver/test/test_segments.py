@@ -7,11 +7,12 @@ import errno
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from dfs.chunkserver import groups, records
+from dfs.chunkserver import groups, records, segmentscan, summaries
 from dfs.chunkserver.damage import Damage
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.handles import Writing
 from dfs.chunkserver.identity import read
+from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.records import PAGE, SMALL, Place
 from dfs.chunkserver.segments import SmallPut
 from dfs.chunkserver.smallputs import SmallWriting
@@ -288,6 +289,9 @@ class StoreTests(PackedCase):
         self.disk.unlink(f"{self.layout.segments}/notes.txt")
         self.disk.end_process()
         self.assertEqual(self.restart().index.place(ref(1)), Place(1, PAGE))
+        theirs = Layout(ROOT, b"another-cluster!")
+        self.assertRaises(RefusedStart, segmentscan.scan, self.disk, theirs, 1, True)
+        self.assertIsNone(summaries.load(self.disk, theirs, 1))
 
     def test_newer(self) -> None:
         """A record, or a footer in one, that a newer program wrote refuses the start, and nothing is moved (S39)."""
