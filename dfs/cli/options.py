@@ -233,6 +233,7 @@ def _add_cluster(cluster: argparse.ArgumentParser) -> None:
     up = add("up", "Start a local cluster, or what is not running of it.")
     up.add_argument("-m", "--meta-nodes", type=int, choices=(1, 3, 5), default=None, help="metadata nodes (default 3)")
     up.add_argument("-s", "--chunk-servers", type=at_least_one, default=None, help="chunk servers (default 5)")
+    up.add_argument("--racks", type=not_negative, default=0, help="they lie in so many racks (default none)")
     add("down", "Stop all its nodes.")
     add("status", "Its processes, and the cluster's own status.")
     grow = add("add", "Start one node more; a metadata node is let in and votes once it has caught up.")

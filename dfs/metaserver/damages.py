@@ -13,16 +13,19 @@ from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import queries
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import Lost, RemoveReplicas
+from dfs.metaserver.commands_moving import NoteEvent
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.records import replica_codec
 from dfs.metaserver.seams import Seams
 from dfs.metaserver.tables import replica_key
 from dfs.protocol.errors import FileNotFound, Forbidden
 from dfs.protocol.interfaces import PeerInfo
-from dfs.protocol.messages import DamageKind, Done, ReportDamage, ReportHealth
+from dfs.protocol.messages import DamageKind, Done, EventKind, ReportDamage, ReportHealth
 from dfs.protocol.values import NodeNumber
 
 _log = Logger()
+
+MAX_NAME = 150  # characters of a name in an event
 
 _WORDS = {
     DamageKind.CORRUPT: "is corrupt",
@@ -34,10 +37,11 @@ _WORDS = {
 @frozen
 class _Found:
     """``file`` is the name, "" where the file is not (or no more) committed; ``recorded`` is the number under which the
-    very replica that was damaged is recorded, None where it is not."""
+    very replica that was damaged is recorded, None where it is not; ``length`` that of the replica."""
 
     file: str
     recorded: int | None
+    length: int = 0
 
 
 def find(store: IKeyValueStore, report: ReportDamage) -> _Found:
@@ -50,8 +54,8 @@ def find(store: IKeyValueStore, report: ReportDamage) -> _Found:
     raw = store.get(replica_key(report.node, report.file_id, report.index))
     if raw is None or chunk is None or chunk.generation != report.generation:
         return _Found(name, None)
-    number = replica_codec.decode(raw).number
-    return _Found(name, number if number <= report.number else None)
+    record = replica_codec.decode(raw)
+    return _Found(name, record.number if record.number <= report.number else None, record.length)
 
 
 def check_speaker(seams: Seams, peer: PeerInfo, node: NodeNumber, incarnation: bytes) -> None:
@@ -87,7 +91,17 @@ class Damages:
             await self._seams.proposer.propose(RemoveReplicas(report.node, report.number, (lost,)), Changed)
             term.check()
             term.repair_duty.nudge()
+            await self._tell(report, found)
+            term.check()
         return Done()
+
+    async def _tell(self, report: ReportDamage, found: _Found) -> None:
+        """In the log of events, each by itself: which chunk of which file, and where in it the bad bytes begin."""
+        file = repr(found.file[:MAX_NAME]) if found.file else "no committed file"
+        where = "" if report.offset is None else f" at offset {report.offset}"
+        detail = f"chunk {report.index} of {file} {_WORDS[report.kind]}{where}"
+        note = NoteEvent(int(EventKind.REPLICA_LOST), report.node, 1, found.length, detail)
+        await self._seams.proposer.propose(note, Changed)
 
     def health(self, term: LeaderTerm | None, report: ReportHealth) -> Done:
         """See ReportHealth."""

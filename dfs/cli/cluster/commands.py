@@ -59,7 +59,7 @@ def lay_out(options: argparse.Namespace, folder: str, runtime: Runtime) -> Layou
     if layout is None:
         cluster_id = make_folder(folder).hex()
         meta, chunks = options.meta_nodes or 3, options.chunk_servers or 5
-        layout = layouts.plan(folder, meta, chunks, cluster_id, os.environ, runtime.random)
+        layout = layouts.plan(folder, meta, chunks, cluster_id, os.environ, runtime.random, options.racks)
         layouts.write(layout)
         return layout
     for kind, asked in (("meta", options.meta_nodes), ("chunk", options.chunk_servers)):

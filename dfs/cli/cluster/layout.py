@@ -40,13 +40,14 @@ NOT_KEPT = ("DFS_META", "DFS_STATE", "DFS_DEBUG", "DFS_PATIENCE")  # the client'
 @frozen
 class Node:
     """One node of a local cluster.  ``kind`` is meta or chunk; ``folder`` holds data, log and pid file; ``joined``: a
-    metadata node that was added to the cluster later."""
+    metadata node that was added to the cluster later; ``rack``: a chunk server's label."""
 
     name: str
     kind: str
     address: str
     folder: str
     joined: bool = False
+    rack: str = ""
 
     @property
     def port(self) -> int:
@@ -144,15 +145,15 @@ def kept_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def plan(
-    folder: str, meta: int, chunks: int, cluster_id: str, environment: Mapping[str, str], random: Random
+    folder: str, meta: int, chunks: int, cluster_id: str, environment: Mapping[str, str], random: Random, racks: int = 0
 ) -> Layout:
-    """A new cluster.  Raises CommandFailed."""
-    names = [("meta", f"meta-{n}") for n in range(1, meta + 1)] + [
-        ("chunk", f"chunk-{n}") for n in range(1, chunks + 1)
+    """A new cluster; the chunk servers lie in ``racks`` in turn.  Raises CommandFailed."""
+    names = [("meta", f"meta-{n}", "") for n in range(1, meta + 1)] + [
+        ("chunk", f"chunk-{n}", f"rack-{(n - 1) % racks + 1}" if racks else "") for n in range(1, chunks + 1)
     ]
     nodes = [
-        Node(name, kind, f"127.0.0.1:{port}", os.path.join(folder, name))
-        for (kind, name), port in zip(names, free_ports(len(names), random), strict=True)
+        Node(name, kind, f"127.0.0.1:{port}", os.path.join(folder, name), rack=rack)
+        for (kind, name, rack), port in zip(names, free_ports(len(names), random), strict=True)
     ]
     return Layout(folder, cluster_id, kept_environment(environment), tuple(nodes))
 
@@ -178,6 +179,8 @@ def write(layout: Layout) -> None:
         lines += [f"address = {quoted(node.address)}", f"dir = {quoted(node.folder)}"]
         if node.joined:
             lines.append("joined = true")
+        if node.rack:
+            lines.append(f"rack = {quoted(node.rack)}")
     path = os.path.join(layout.folder, CLUSTER_FILE)
     try:
         with open(path + ".new", "w", encoding="utf-8") as file:
@@ -196,7 +199,8 @@ def read(folder: str) -> Layout | None:
         return None
     try:
         nodes = tuple(
-            Node(n["name"], n["kind"], n["address"], n["dir"], bool(n.get("joined"))) for n in document["node"]
+            Node(n["name"], n["kind"], n["address"], n["dir"], bool(n.get("joined")), str(n.get("rack", "")))
+            for n in document["node"]
         )
         return Layout(
             folder,

@@ -47,7 +47,8 @@ def command_line(layout: Layout, node: Node) -> list[str]:
         join = ["--join"] if node.joined else []
         return [*twistd, "dfs-meta", *shared, "--peers", layout.peers_of(node), *join]
     meta = ",".join(peer.address for peer in layout.of_kind("meta"))
-    return [*twistd, "dfs-chunk", *shared, "--meta", meta]
+    rack = ["--rack", node.rack] if node.rack else []
+    return [*twistd, "dfs-chunk", *shared, "--meta", meta, *rack]
 
 
 def start(layout: Layout, node: Node) -> subprocess.Popen[bytes]:

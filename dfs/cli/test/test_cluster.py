@@ -95,6 +95,15 @@ class LayoutTests(ClusterCase):
             layouts.write(layout)
             self.assertEqual(layouts.read(folder), layout)
 
+    def test_racks(self) -> None:
+        """Chunk servers lie in as many racks as were asked for, in turn; that is kept, and said at their start."""
+        os.makedirs(self.folder, exist_ok=True)
+        layout = layouts.plan(self.folder, 1, 3, "ab" * 16, {}, Random(1), racks=2)
+        self.assertEqual([node.rack for node in layout.nodes], ["", "rack-1", "rack-2", "rack-1"])
+        layouts.write(layout)
+        self.assertEqual(layouts.read(self.folder), layout)
+        self.assertEqual(command_line(layout, layout.nodes[2])[-2:], ["--rack", "rack-2"])
+
     def test_membership(self) -> None:
         """What a change of the metadata members leaves behind is read again: founders are always started with the list
         of the founding, one that joined with --join and those that are there, and no name is used twice."""

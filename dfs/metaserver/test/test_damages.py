@@ -48,6 +48,9 @@ class DamageTests(SynchronousTestCase):
         self.assertIsNone(self.recorded(self.chunk))
         self.cluster.world.run(10.0)
         self.assertEqual(len(self.cluster.replicas(self.file)), 3)
+        told = [event for event in self.cluster.done(m.ListEvents(0, 100), m.EventPage).events if event.detail]
+        lost = [(event.node, event.detail) for event in told if event.kind is m.EventKind.REPLICA_LOST]
+        self.assertEqual(lost, [(self.chunk.name, "chunk 0 of 'a/name' cannot be read at offset 65536")])
 
     def test_unknown_chunk(self) -> None:
         """S11: a word about a chunk that metadata does not know changes nothing, and is answered."""
