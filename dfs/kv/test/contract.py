@@ -86,6 +86,14 @@ class StoreContract:
         store.apply(Batch({b"a": None, b"never": None, b"b": b"2"}))
         self.assertEqual([store.get(b"a"), store.get(b"b"), store.count()], [None, b"2", 2])
 
+    def test_told_what_is_stored(self: Any) -> None:
+        """A batch that says which of its keys are stored leaves the records and the count that it would leave else."""
+        store = self.opened()
+        store.apply(Batch({b"a": b"1", b"b": b"2"}, {b"a": False}))
+        stored = {b"a": True, b"b": True, b"c": False, b"d": False}
+        store.apply(Batch({b"a": None, b"b": b"3", b"c": None, b"d": b"4"}, stored))
+        self.assertEqual((self.pairs(store), store.count()), ([(b"b", b"3"), (b"d", b"4")], 2))
+
     def test_order_and_ranges(self: Any) -> None:
         """Scans are in the order of unsigned bytes, half open, limited, and the same in reverse."""
         store = self.opened()
