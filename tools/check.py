@@ -1,9 +1,10 @@
 """Everything that must hold, counted: `make test`.
 
-    python tools/check.py [lint] [documents] [units] [planted] [functional] [--times N]
+    python tools/check.py [lint] [documents] [seeds] [units] [planted] [functional] [--times N]
 
-Stages run one after the other, the jobs within a stage two at a time (the functional ones alone, since they
-measure time).  Each check and each test counts as one; the last line says `N passed, N failed, N skipped`.
+Jobs run two at a time: lint, seeds and units first, in one queue, the longest foremost; then the functional tests, one
+after the other since they measure time, while the planted bugs are proven beside them with what they leave of the
+processors.  Each check and each test counts as one; the last line says `N passed, N failed, N skipped`.
 A skip that tools/allowed_skips.txt does not list is a failure.  Logs are in .build/.
 """
 
@@ -20,19 +21,23 @@ from functools import partial
 from pathlib import Path
 
 from planted import prove_all
-from trials import BUILD, ROOT, Outcome, execute, run_tests
+from trials import BESIDE, BUILD, ROOT, Outcome, execute, run_tests
 
 BIN = ROOT / ".venv" / "bin"
 BATCH = 8  # test modules a process: few enough to share between two cores, enough to spare start-up time
 UNITS_TIMEOUT = 400.0  # seconds, one batch
 FUNCTIONAL_TIMEOUT = 400.0
 LINT_TIMEOUT = 300.0
+SEEDS = range(20, 60)
+"""Seeds of whole clusters beyond those of dfs.test.test_cluster, and how many make a job."""
+SEEDS_A_JOB = 10
 TYPED = ("dfs", "twisted/plugins", "bench", "tools")
+STAGES = ("lint", "documents", "seeds", "units", "planted", "functional")
 Job = Callable[[], list[Outcome]]
 
 
 def command(name: str, *arguments: str) -> list[Outcome]:
-    """One lint tool as one counted check."""
+    """One tool as one counted check."""
     log = BUILD / "lint" / f"{name}.txt"
     began = time.monotonic()
     status = execute(list(arguments), log, LINT_TIMEOUT)
@@ -48,6 +53,14 @@ def lint_jobs() -> list[Job]:
         partial(command, "import-linter", str(BIN / "lint-imports"), "--no-cache"),
         partial(command, "newsfragments", str(BIN / "towncrier"), "build", "--draft", "--version", "next"),
     ]
+
+
+def seed_jobs() -> list[Job]:
+    """Whole clusters under drawn faults; a violation tells the command that repeats it."""
+    starts = range(SEEDS.start, SEEDS.stop, SEEDS_A_JOB)
+    ranges = [f"{start}..{min(start + SEEDS_A_JOB, SEEDS.stop) - 1}" for start in starts]
+    run = (sys.executable, "-m", "dfs.cli.main", "sim", "--seeds")
+    return [partial(command, f"seeds {text}", *run, text) for text in ranges]
 
 
 def test_modules() -> list[Path]:
@@ -136,24 +149,28 @@ def functional(times: int) -> list[Outcome]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the checks and tests of the project.")
-    parser.add_argument("stages", nargs="*", help="lint, documents, units, planted, functional; all by default")
+    parser.add_argument("stages", nargs="*", help=f"{', '.join(STAGES)}; all by default")
     parser.add_argument("--times", type=int, default=1, help="how often the functional tests run")
     options = parser.parse_args()
     os.chdir(ROOT)
     BUILD.mkdir(exist_ok=True)
-    documents = [partial(run_tests, "documents", ["dfs.test.test_documents"], UNITS_TIMEOUT)]
-    stages: dict[str, Callable[[], list[Outcome]]] = {
-        "lint": lambda: run_stage("lint", lint_jobs(), 2),
-        "documents": lambda: run_stage("documents", list(documents), 1),
-        "units": lambda: run_stage("units", unit_jobs(), 2),
-        "planted": lambda: run_stage("planted", [prove_all], 1),
-        "functional": lambda: functional(options.times),
-    }
-    unknown = set(options.stages) - set(stages)
+    documents: list[Job] = [partial(run_tests, "documents", ["dfs.test.test_documents"], UNITS_TIMEOUT)]
+    unknown = set(options.stages) - set(STAGES)
     if unknown:
         parser.error(f"unknown stage {', '.join(sorted(unknown))}")
-    chosen = options.stages or [stage for stage in stages if stage != "documents"]  # units hold the documents' tests
-    outcomes = judge_skips([line for stage in stages if stage in chosen for line in stages[stage]()])
+    chosen = options.stages or [stage for stage in STAGES if stage != "documents"]  # units hold the documents' tests
+    queues: dict[str, Callable[[], list[Job]]] = {
+        "lint": lint_jobs, "seeds": seed_jobs, "documents": lambda: documents, "units": unit_jobs
+    }  # fmt: skip
+    wanted = [stage for stage in queues if stage in chosen]
+    jobs = [job for stage in wanted for job in queues[stage]()]
+    outcomes = run_stage(", ".join(wanted), jobs, 2) if jobs else []
+    with ThreadPoolExecutor(1) as beside:
+        planted: list[Job] = [partial(prove_all, niceness=BESIDE if "functional" in chosen else 0)]
+        proving = beside.submit(run_stage, "planted", planted, 1) if "planted" in chosen else None
+        outcomes += functional(options.times) if "functional" in chosen else []
+        outcomes += proving.result() if proving is not None else []
+    outcomes = judge_skips(outcomes)
     write_durations(outcomes)
     print(tally(outcomes), flush=True)
     return 1 if any(line.outcome == "failed" for line in outcomes) or not outcomes else 0

@@ -11,6 +11,7 @@ The copy holds the working tree's files as git sees them; with --head, those of 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from pathlib import Path
 
 from trials import BUILD, ROOT, Outcome, execute, run_tests
 
-TIMEOUT = 120.0  # seconds, one test
+AS_IT_IS = "as-it-is"
+TIMEOUT = 240.0  # seconds, one test, also beside others
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,26 @@ def copy_tree(target: Path, head: bool) -> None:
             shutil.copyfile(ROOT / name, target / name)
 
 
+def twin(tree: Path, target: Path, patch: str) -> None:
+    """Another tree of the same files, by links: its byte code too is that of the tests that were seen green, so that
+    only what a patch changes is compiled anew.  Files that the patch touches are copies."""
+    shutil.copytree(tree, target, copy_function=os.link)
+    for line in patch.splitlines():
+        name = line.removeprefix("+++ b/").split("\t")[0]
+        if name != line and (target / name).is_file():
+            (target / name).unlink()
+            shutil.copyfile(tree / name, target / name)
+            for compiled in (target / name).parent.glob(f"__pycache__/{Path(name).stem}.*"):
+                compiled.unlink()
+
+
 def covers(red: str, test: str) -> bool:
     """Whether a test's id is the named test, or stands in the named class or module."""
     return test == red or test.startswith(red + ".")
 
 
-def prove(plant: Plant, scratch: Path, healthy: Callable[[str], bool], head: bool) -> Outcome:
-    """Plant one bug and say whether its test saw it."""
+def prove(plant: Plant, scratch: Path, healthy: Callable[[str], bool], niceness: int) -> Outcome:
+    """Plant one bug in a twin of the tree that was seen green and say whether its test saw it."""
     began = time.monotonic()
 
     def verdict(outcome: str, detail: str) -> Outcome:
@@ -83,14 +98,14 @@ def prove(plant: Plant, scratch: Path, healthy: Callable[[str], bool], head: boo
     if not healthy(plant.red):
         return verdict("failed", f"{plant.red} does not pass, or does not exist, in the tree as it is")
     tree = scratch / plant.name
-    copy_tree(tree, head)
+    twin(scratch / AS_IT_IS, tree, plant.path.read_text(encoding="utf-8"))
     log = BUILD / "planted" / f"{plant.name}.txt"
     patch = ["patch", "-p1", "--batch", "--forward", "--fuzz=0", "--input", str(plant.path)]
     if shutil.which("patch") is None:
         patch = ["git", "apply", str(plant.path)]
     if execute(patch, log, TIMEOUT, tree) != 0:
         return verdict("failed", f"{plant.path.name} does not apply: {log.read_text(encoding='utf-8').strip()}")
-    outcomes = run_tests(f"planted-{plant.name}", [plant.red], TIMEOUT, tree)
+    outcomes = run_tests(f"planted-{plant.name}", [plant.red], TIMEOUT, tree, niceness)
     shutil.rmtree(tree, ignore_errors=True)
     if any(line.outcome == "failed" and covers(plant.red, line.test) for line in outcomes):
         return verdict("passed", f"{plant.red} goes red")
@@ -98,7 +113,7 @@ def prove(plant: Plant, scratch: Path, healthy: Callable[[str], bool], head: boo
     return verdict("failed", f"{plant.red} does not go red: {told}")
 
 
-def prove_all(only: str | None = None, jobs: int = 2, head: bool = False) -> list[Outcome]:
+def prove_all(only: str | None = None, jobs: int = 2, head: bool = False, niceness: int = 0) -> list[Outcome]:
     """Prove each planted bug, two at a time, a line each; the tests are first seen green together."""
     paths = [path for path in sorted((ROOT / "planted").glob("*.patch")) if only in (None, path.stem)]
     plants, outcomes = [], []
@@ -110,20 +125,21 @@ def prove_all(only: str | None = None, jobs: int = 2, head: bool = False) -> lis
     if not plants:
         return outcomes
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
-        tree = Path(folder) / "as-it-is"
+        tree = Path(folder) / AS_IT_IS
         copy_tree(tree, head)
         reds = sorted({plant.red for plant in plants})
         sides = [part for part in (reds[0::2], reds[1::2]) if part]
         with ThreadPoolExecutor(jobs) as pool:
             labels = [f"planted-green-{number}" for number in range(len(sides))]
-            runs = pool.map(lambda label, names: run_tests(label, names, len(names) * TIMEOUT, tree), labels, sides)
+            limits = [len(names) * TIMEOUT for names in sides]
+            runs = pool.map(partial(run_tests, cwd=tree, niceness=niceness), labels, sides, limits)
             green = [line for run in runs for line in run]
 
             def healthy(red: str) -> bool:
                 mine = [line.outcome for line in green if covers(red, line.test)]
                 return bool(mine) and all(outcome == "passed" for outcome in mine)
 
-            work = partial(prove, scratch=Path(folder), healthy=healthy, head=head)
+            work = partial(prove, scratch=Path(folder), healthy=healthy, niceness=niceness)
             for line in pool.map(work, plants):
                 seen = "red" if line.outcome == "passed" else "NOT SEEN"
                 print(f"{seen}  {line.test}  {line.seconds:.1f} s", flush=True)

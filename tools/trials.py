@@ -14,6 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"
 
+BESIDE = 10
+"""The niceness of work beside tests that measure time: it takes what they leave."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -25,13 +28,15 @@ class Outcome:
     detail: str
 
 
-def execute(arguments: list[str], log: Path, timeout: float, cwd: Path = ROOT) -> int | None:
+def execute(arguments: list[str], log: Path, timeout: float, cwd: Path = ROOT, niceness: int = 0) -> int | None:
     """The exit status of a command whose output goes to ``log``; None when it ran out of time.
 
     It leads a process group, so that a run that is given up leaves no daemon of a test behind.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     environ = {**os.environ, "PYTHONPATH": str(cwd)}
+    if niceness:
+        arguments = ["nice", "-n", str(niceness), *arguments]
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=cwd,
@@ -47,14 +52,15 @@ def execute(arguments: list[str], log: Path, timeout: float, cwd: Path = ROOT) -
                 process.wait()
 
 
-def run_tests(label: str, names: list[str], timeout: float, cwd: Path = ROOT) -> list[Outcome]:
+def run_tests(label: str, names: list[str], timeout: float, cwd: Path = ROOT, niceness: int = 0) -> list[Outcome]:
     """Run tests in one process, in the tree at ``cwd``; a run that dies or hangs is one more failed line."""
     folder = BUILD / "trial" / label
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     out, log = folder / "tests.jsonl", folder / "output.txt"
     runner = str(ROOT / "tools" / "run_trial.py")
-    status = execute([sys.executable, runner, str(out), str(folder / "temp"), *names], log, timeout, cwd)
+    command = [sys.executable, runner, str(out), str(folder / "temp"), *names]
+    status = execute(command, log, timeout, cwd, niceness)
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()] if out.exists() else []
     outcomes = [Outcome(**line) for line in lines if "test" in line]
     if not lines or "done" not in lines[-1]:
