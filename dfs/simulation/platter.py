@@ -70,6 +70,13 @@ def write_file(disk: IDisk, path: str, content: bytes) -> None:
     disk.sync_folder(parent)
 
 
+def remove_file(disk: IDisk, path: str) -> None:
+    """It is gone for good, if it was there."""
+    if disk.exists(path):
+        disk.unlink(path)
+        disk.sync_folder(path.rpartition("/")[0])
+
+
 def overwrite(disk: SimulatedDisk, path: str, offset: int, content: bytes) -> bytes:
     """Other bytes are there, on the platter too, and no operation tells; what was there.  The length stays."""
     inode = disk.tree.find(path)

@@ -28,7 +28,7 @@ from dfs.simulation.history import History, Kind, Operation, Outcome
 from dfs.simulation.host import NeverHappened, World
 from dfs.simulation.logs import LogWatch
 from dfs.simulation.plan import Plan, Result
-from dfs.simulation.platter import peek
+from dfs.simulation.platter import peek, remove_file
 from dfs.simulation.promise import Promise
 from dfs.simulation.scrub import Scrub
 from dfs.simulation.swarm import plan_of
@@ -132,6 +132,11 @@ class Workload:
             await self._try_upload(client, name, content, client.files.upload(stream, name, chunk_size=chunk_size))
             return
         path = client.put_local(content)
+        await self._upload_file(client, dice, name, content, path)
+        remove_file(client.host.disk, path)
+
+    async def _upload_file(self, client: ClusterClient, dice: Dice, name: str, content: bytes, path: str) -> None:
+        chunk_size = self.plan.settings.chunk_size
         death = self.world.clock.callLater(dice.between(0.0, 0.2), client.host.kill) if dice.chance(0.15) else None
         await self._try_upload(client, name, content, client.files.upload(path, name, chunk_size=chunk_size))
         if death is not None and death.active():
@@ -179,6 +184,7 @@ class Workload:
             return hashlib.sha256(peek(client.host.disk, path) or b"").hexdigest()
 
         await self._end(client, operation, fetch(), FileNotFound)
+        remove_file(client.host.disk, path)
 
     async def read(self, client: ClusterClient, name: str) -> Outcome:
         """Read a whole file in memory; what came of it."""
