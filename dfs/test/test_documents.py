@@ -24,7 +24,7 @@ LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 MIB, KIB = 1 << 20, 1 << 10
 BOUNDS = {
-    "frame; block": (limits.MAX_BODY // MIB, BLOCK // KIB),
+    "frame; block": (limits.MAX_BODY // MIB, BLOCK // MIB),
     "connections of a listener": (limits.MAX_CONNECTIONS,),
     "requests in progress for one peer; waiting for one peer": (limits.MAX_INCOMING, limits.MAX_OUTGOING),
     "unsent bytes before a peer that does not read is cut off": (limits.MAX_UNSENT // MIB,),
