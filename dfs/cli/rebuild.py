@@ -122,6 +122,8 @@ def closing(report: Report, dry_run: bool) -> str:
     if report.adopted:
         names = ", ".join(report.adopted)
         text.append(f"next: start these chunk servers again, they belong to the new cluster now: {names}")
+    elif report.servers:
+        text.append("restart the chunk servers one after the other when it suits; see doc/operations.md")
     if report.absent or verdicts[Verdict.INCOMPLETE]:
         text.append("when more chunk servers are back: the same command again, with all of them; what is there stays")
     return "\n".join(text)
