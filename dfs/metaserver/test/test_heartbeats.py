@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.metaserver import queries
+from dfs.metaserver.commands import AddReplicas, Command
 from dfs.metaserver.test.cluster import SHA256, Chunk, Cluster
 from dfs.protocol import messages as m
 from dfs.protocol.errors import ReplicaCorrupt, ReplicaNotFound
@@ -103,6 +106,30 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(len(copies), len(lost))
         self.assertTrue(all(job.grant is not None and job.sha256 == SHA256 for job in copies))
         self.assertEqual(cluster.status().debt_chunks, 0)
+
+    def test_copies_of_a_beat_share_an_entry(self) -> None:
+        """What one beat tells of several copies is recorded by one entry of the log."""
+        cluster = self.cluster(4)
+        for number in range(12):
+            cluster.store(f"f{number}")
+        victim = cluster.chunks[0]
+        victim.silent = True
+        cluster.world.run_until(lambda: self._dead(cluster, victim.name))
+        term = cluster.leader().term
+        assert term is not None
+        proposed: list[Command] = []
+        propose = term.seams.proposer.propose
+
+        def watched(command: Command, kind: type[Any]) -> Any:
+            proposed.append(command)
+            return propose(command, kind)
+
+        self.patch(term.seams.proposer, "propose", watched)
+        cluster.world.run(8.0)
+        adds = [len(command.replicas) for command in proposed if isinstance(command, AddReplicas)]
+        self.assertEqual(sum(adds), len(self.jobs(cluster, m.JobKind.COPY)))
+        self.assertGreater(max(adds), 1)
+        self.assertLess(len(adds), sum(adds))
 
     def test_debt_is_told(self) -> None:
         """What cannot be healed for lack of nodes is counted: chunks, bytes, and those with a single copy."""

@@ -228,6 +228,13 @@ class PaceTests(MoveCase):
         pace.began(1, 2, 2 * MIB, 0.0)
         self.assertEqual([pace.allows(3, 0, now) for now in (0.0, 0.9, 1.1)], [False, False, True])
 
+    def test_what_clients_leave(self) -> None:
+        """Moves get what clients leave of a node's rate, all of it where they are idle, and never less than a share."""
+        pace = Pace(node_rate=8 * MIB)
+        told = [pace.rate_of(client_rate) // MIB for client_rate in (0, MIB, 2 * MIB, 7 * MIB, 100 * MIB)]
+        self.assertEqual(told, [8, 7, 6, 8 // YIELD, 8 // YIELD])
+        self.assertEqual(Pace().rate_of(5), 0)
+
     def test_clients_first(self) -> None:
         """Where clients want the node it moves at a fraction, and with fewer streams (S23)."""
         pace = Pace(node_rate=MIB)
