@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dfs.client import rebuilding
 from dfs.test.stories import ScenarioCase
 
 
@@ -11,6 +12,11 @@ class RebuildingScenarios(ScenarioCase):
     def test_metadata_is_lost(self) -> None:
         """All metadata is lost while a chunk server is down: every acknowledged file comes back, what is deleted after
         that stays deleted when the late server is asked too, and no replica goes (S16)."""
+        self.play("S16", "metadata is lost")
+
+    def test_files_in_parts(self) -> None:
+        """The same where each file is told in many parts, and rebuilds are cut off between them (S16, S26)."""
+        self.patch(rebuilding, "MAX_RECOVERED", 1)
         self.play("S16", "metadata is lost")
 
     def test_metadata_is_lost_and_moves(self) -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 from dfs.client.errors import Forbidden, Unavailable
 from dfs.client.rebuilding import Rebuild, Report, Settings
 from dfs.client.recovery import Finding, Verdict
 from dfs.protocol.trust import read_key_file
 from dfs.simulation.cluster import DATA, KEY_FILE, ClusterClient
+from dfs.simulation.inspection import machine_of
 from dfs.simulation.stage import Scenario, Stage, check, ending, refused
 
 LOST_FOR = 15.0
 """Virtual seconds from the loss to the rebuild: chunk servers believe in it after ten."""
 
 
-async def rebuilt(stage: Stage, found: list[Finding], **options: bool) -> Report:
-    """What an operator's `dfs rebuild` does."""
+async def rebuilt(
+    stage: Stage, found: list[Finding], operator: ClusterClient | None = None, **options: bool
+) -> Report:
+    """What an operator's `dfs rebuild` does, on a machine of its own unless one is named."""
     cluster = stage.cluster
-    host = cluster.client().host
+    host = (operator or cluster.client()).host
     key = read_key_file(next(iter(cluster.meta.values())).host.disk, KEY_FILE)
     settings = Settings(
         key=key,
@@ -68,10 +72,28 @@ async def metadata_is_lost(stage: Stage) -> None:
     """All metadata is lost while a chunk server is down, and its nodes begin anew: the others name every acknowledged
     file; what only the late one has is found by a second run, and what was deleted in between stays deleted."""
     lost, only_there = await lose_all(stage, moved=False)
+    await cut_off(stage)
     report = await rebuilt(stage, lost, allow_missing=True)
     check(report.adopted == [], f"{report.adopted} left a cluster of the same founding")
     await recovered_without(stage, only_there)
     await recovered_with_all(stage, only_there)
+
+
+async def cut_off(stage: Stage) -> None:
+    """Rebuilds that are cut off in the middle, each a little later: whoever begins anew finds what was done."""
+    for recorded in (1, 4, 9):
+        operator = stage.cluster.client()
+        ends = ending(operator.run(rebuilt(stage, [], operator, allow_missing=True)))
+        await stage.cluster.until(partial(holds_chunks, stage, recorded), 60.0, "some chunks are recorded", 0.001)
+        operator.host.kill()
+        check(not any(isinstance(end, Report) for end in ends), "it had ended")
+
+
+def holds_chunks(stage: Stage, count: int) -> bool:
+    """Whether so many chunks are recorded."""
+    leader = stage.cluster.leader()
+    machine = machine_of(leader.program) if leader is not None else None
+    return machine is not None and machine.head.chunks >= count
 
 
 async def metadata_is_lost_and_moves(stage: Stage) -> None:
