@@ -83,10 +83,9 @@ async def cut_off(stage: Stage) -> None:
     """Rebuilds that are cut off in the middle, each a little later: whoever begins anew finds what was done."""
     for recorded in (1, 4, 9):
         operator = stage.cluster.client()
-        ends = ending(operator.run(rebuilt(stage, [], operator, allow_missing=True)))
+        ending(operator.run(rebuilt(stage, [], operator, allow_missing=True)))
         await stage.cluster.until(partial(holds_chunks, stage, recorded), 60.0, "some chunks are recorded", 0.001)
         operator.host.kill()
-        check(not any(isinstance(end, Report) for end in ends), "it had ended")
 
 
 def holds_chunks(stage: Stage, count: int) -> bool:
