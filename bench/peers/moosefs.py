@@ -11,35 +11,27 @@ import shutil
 import subprocess
 
 from bench.peers.install import libraries, program
-from bench.peers.processes import Processes, free_ports, wait
+from bench.peers.processes import Peer, free_ports, wait
 
 BUFFER = 1 << 20
 HOST = "10.99.0.1"  # inside the namespace only
 
 
-class MooseFS:
+class MooseFS(Peer):
     """Use with ``with``."""
 
     name = "MooseFS"
     durable = False
 
     def __init__(self) -> None:
-        self.processes = Processes("moosefs")
+        super().__init__()
         self.mount = self.processes.path("mount")
         self._namespace = f"dfs-moosefs-{os.getpid()}"
 
-    def __enter__(self) -> MooseFS:
-        try:
-            self._start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
         if os.path.ismount(self.mount):
             subprocess.run(["umount", "-l", self.mount], check=False)
-        self.processes.__exit__(None, None, None)
+        super().end()
         subprocess.run(["ip", "netns", "del", self._namespace], check=False, capture_output=True)
 
     def _inside(self, *command: str) -> list[str]:
@@ -56,7 +48,7 @@ class MooseFS:
             file.writelines(f"{key} = {value}\n" for key, value in settings.items())
         return path
 
-    def _start(self) -> None:
+    def begin(self) -> None:
         run, environment = self.processes, libraries()
         subprocess.run(["ip", "netns", "add", self._namespace], check=True)
         subprocess.run(self._inside("ip", "link", "set", "lo", "up"), check=True)

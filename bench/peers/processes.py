@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 from bench.local import process_cpu, resident_bytes
 
@@ -109,3 +110,35 @@ class Processes:
     def resident(self) -> dict[str, int]:
         """Bytes of each."""
         return {name: resident_bytes(process.pid) for name, process in self._running.items()}
+
+
+class Peer:
+    """A system under test, to be used with ``with``: what was started is stopped and its folder removed, also when the
+    start itself fails.
+
+    :ivar name: as shown in tables.
+    """
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.processes = Processes(self.name.lower())
+
+    def __enter__(self) -> Self:
+        try:
+            self.begin()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def begin(self) -> None:
+        """Start it, and wait until it serves."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Stop what runs of it."""
+        self.processes.__exit__(None, None, None)

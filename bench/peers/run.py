@@ -3,7 +3,8 @@
     python -m bench.peers.run [--size MIB] [--rounds N] [--files N] [--json FILE] [--only data|small|metadata]
 
 Medians over rounds, with the spread.  Ours is synced before it is acknowledged and verified by SHA-256; SeaweedFS and
-MooseFS do neither, etcd syncs.  Each load comes from one Python process, which takes its part of the machine.
+MooseFS do neither, etcd syncs, PySyncObj keeps all in memory.  Each load comes from one Python process, which takes
+its part of the machine.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 from bench import data, metadata
 from bench.local import LocalCluster, warm
-from bench.peers import etcd
+from bench.peers import etcd, pysyncobj
 from bench.peers.install import Missing
 from bench.peers.moosefs import MooseFS
 from bench.peers.seaweedfs import SeaweedFS
@@ -33,10 +34,10 @@ MIB = 1 << 20
 AT_ONCE = 16
 COUNTS = {1: 500, 16: 2000, 64: 4000}
 Round = Callable[[int], dict[str, float]]
-Peer = SeaweedFS | MooseFS
+FilePeer = SeaweedFS | MooseFS
 
 
-def peer_round(peer: Peer, source: str, size: int, number: int) -> dict[str, float]:
+def peer_round(peer: FilePeer, source: str, size: int, number: int) -> dict[str, float]:
     """A file up and down through a peer; MiB/s and CPU seconds a GiB, the client's among them."""
     out = os.path.join(peer.processes.folder, "out")
     found: dict[str, float] = {}
@@ -174,8 +175,10 @@ def metadata_planes(rounds: int) -> dict[str, Any]:
         over: dict[str, Any] = {}
         metadata.run_on_reactor(work)
         over["etcd"] = etcd.fail_over(peer, 10)
+        unsynced = pysyncobj.operations(COUNTS, rounds)
         resident = {"dfs": cluster.resident(), "etcd": peer.processes.resident()}
-    return {"dfs": _medians(ours), "etcd": _medians(theirs), "fail_over": over, "resident": resident}
+    return {"dfs": _medians(ours), "etcd": _medians(theirs), "fail_over": over, "resident": resident,
+            "PySyncObj": unsynced}
 
 
 def _medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -207,6 +210,8 @@ def show(found: dict[str, Any]) -> None:
                     )
             over = found["metadata"]["fail_over"][side]
             print(f"metadata {side:5} fail-over median {over['median_s']:.2f} s, worst {over['worst_s']:.2f} s")
+        for at_once, rate in found["metadata"]["PySyncObj"].items():
+            print(f"metadata PySyncObj, nothing synced: write {at_once:>3} at once {rate:8.0f}/s")
 
 
 def main() -> int:

@@ -9,32 +9,18 @@ import http.client
 import os
 
 from bench.peers.install import program
-from bench.peers.processes import Processes, free_ports, listens, wait
+from bench.peers.processes import Peer, free_ports, listens, wait
 
 BUFFER = 1 << 20
 
 
-class SeaweedFS:
+class SeaweedFS(Peer):
     """Use with ``with``."""
 
     name = "SeaweedFS"
     durable = False
 
-    def __init__(self) -> None:
-        self.processes = Processes("seaweedfs")
-
-    def __enter__(self) -> SeaweedFS:
-        try:
-            self._start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.processes.__exit__(None, None, None)
-
-    def _start(self) -> None:
+    def begin(self) -> None:
         weed, run = program("weed"), self.processes
         # gRPC ports are given: by default they lie 10,000 above, which may be out of range
         ports = free_ports(10)
