@@ -173,7 +173,7 @@ class ReceivingTests(BulkCase):
         self.assertEqual([bytes(block.pieces[0]) for block in self.found], [b"".join(block.pieces) for block in sent])
 
     def test_wakes_for_what_is_worth_it(self) -> None:
-        """While a block comes the kernel wakes us for half a MiB or what is missing; behind it for any byte, so that
+        """While a block comes the kernel wakes us for WAKE bytes or what is missing; behind it for any byte, so that
         the end of a stream is not waited for (S23)."""
         stream = encode_block(7, blocks(BLOCK)[0])
         for start, end in pairwise((0, 200, 700_000, len(stream))):
