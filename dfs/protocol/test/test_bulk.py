@@ -176,10 +176,10 @@ class ReceivingTests(BulkCase):
         """While a block comes the kernel wakes us for WAKE bytes or what is missing; behind it for any byte, so that
         the end of a stream is not waited for (S23)."""
         stream = encode_block(7, blocks(BLOCK)[0])
-        for start, end in pairwise((0, 200, 700_000, len(stream))):
+        for start, end in pairwise((0, 200, 900_000, len(stream))):
             self.socket.inbox = stream[start:end]
             self.transport.doRead()
-        self.assertEqual(self.socket.wakes, [WAKE, len(stream) - 700_000, 1])
+        self.assertEqual(self.socket.wakes, [WAKE, len(stream) - 900_000, 1])
 
     def test_stops_when_nobody_reads_on(self) -> None:
         """A reader that is behind gets no more than one receive."""
