@@ -180,11 +180,16 @@ class Rebuild:
             await self._recover_all(metadata, names)
             if not self._settings.dry_run:
                 await self._adopt_all(founding)
-        finally:
-            for server in self._servers:
-                server.close()
-            await metadata.stop()
+        except Exception:
+            await self._close(metadata)
+            raise
+        await self._close(metadata)  # not in a finally: one that is dropped with its program awaits nothing
         return self.report
+
+    async def _close(self, metadata: LeaderCaller) -> None:
+        for server in self._servers:
+            server.close()
+        await metadata.stop()
 
     # ---- who is there
 
