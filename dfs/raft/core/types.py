@@ -205,10 +205,11 @@ class Unknown:
     term: int
 
 
-@define
+@define(unsafe_hash=True)
 class Ready:
     """What the caller owes the world after some inputs.  Readys are numbered from 1; several may be in flight.
-    Nobody changes one; it is not frozen because making that many frozen fields took a twentieth of a member's time.
+    Nobody changes one, so it may be hashed; it is not frozen because making that many frozen fields took a twentieth
+    of a member's time.
 
     The order within one: send ``messages_now``; write ``reset_to``, ``truncate_from``, ``entries`` and
     ``hard_state`` as *one* atomic transaction of the log and sync it; then send ``messages_after`` and call
