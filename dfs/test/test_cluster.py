@@ -60,7 +60,7 @@ class SeedTests(SynchronousTestCase):
             self.flushLoggedErrors()  # what is a defect among them is a violation
             self.assertEqual(result.violations, (), f"repeat it: dfs sim --seed {seed}")
             done += result.operations.get("upload done", 0)
-        self.assertGreater(done, 50, "these seeds show nothing")
+        self.assertGreater(done, 20, "these seeds show nothing")
 
     def test_first_seeds(self) -> None:
         """The promise is kept under faults drawn from seeds 0 to 4."""

@@ -41,7 +41,7 @@ class ResolveTests(SynchronousTestCase):
                 "DFS_READ_FROM": "leader",
                 "DFS_REPAIR_STREAMS": 2,
                 "DFS_MOVE_RATE": 0,
-                "DFS_NODE_MOVE_RATE": 0,
+                "DFS_NODE_MOVE_RATE": 100 << 20,
                 "DFS_SETTLE_AFTER": 600.0,
                 "DFS_SCRUB_PERIOD": 14 * 86400.0,
                 "DFS_SEGMENTS": "off",

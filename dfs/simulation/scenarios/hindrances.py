@@ -61,11 +61,13 @@ async def a_slow_disk(stage: Stage) -> None:
     """A chunk server's disk takes ten seconds for a sync, then the leader's own: whoever meets the disk first may wait
     for what a put waits for a disk, all later uploads are done soon; leadership moves to where the disk is well."""
     stage.cluster.chunks["chunk-1"].host.disk.slowness = 25_000.0
+    met = 0
     for number in range(8):
         began = stage.world.clock.now
         await stage.put(f"f{number}", 130_000)
         waited = stage.world.clock.now - began
-        check(waited < (SOON if number else 1.5 * PATIENCE), f"upload {number} took {waited:.1f} s")
+        met += waited >= SOON
+        check(met <= 1 and waited < 1.5 * PATIENCE, f"upload {number} took {waited:.1f} s")
     stage.cluster.chunks["chunk-1"].host.disk.slowness = 1.0
     leader = await stage.leader()
     leader.host.disk.slowness = 25_000.0

@@ -11,7 +11,7 @@ from dfs.test.crash import strace
 from dfs.test.crash.hunt import SUBJECTS, scratch
 from dfs.test.crash.injecting import FAULTS, Injection
 
-NUMBERS = {"SIGKILL": 9, "EIO": 4, "ENOSPC": 2}
+NUMBERS = {"SIGKILL": 5, "EIO": 4, "ENOSPC": 2}
 """Which call after the opening, by fault; ENOSPC counts those that take room, of which an opening makes few."""
 
 
