@@ -9,7 +9,7 @@ from random import Random
 from dfs.test.functional.cluster import RealClusterCase
 
 MIB = 1 << 20
-NO_DEBT = {"chunks": 0, "bytes": 0, "single_copy": 0}
+NO_DEBT = {"chunks": 0, "bytes": 0, "single_copy": 0, "no_copy": 0}
 
 
 class CrashTests(RealClusterCase):
@@ -117,7 +117,8 @@ class CrashTests(RealClusterCase):
         self.upload(path, "before", "--chunk-size", "256KiB")
         self.majority_lost(path)
         self.kill("chunk-1")
-        self.until(lambda: self.document("status")["debt"] == {"chunks": 4, "bytes": MIB, "single_copy": 0}, "the debt")
+        short = {"chunks": 4, "bytes": MIB, "single_copy": 0, "no_copy": 0}
+        self.until(lambda: self.document("status")["debt"] == short, "the debt")
         self.assertTrue(self.upload(path, "degraded")["degraded"])
         self.kill("chunk-2")
         self.dfs("upload", "--file", path, "--name", "refused", code=5, DFS_PATIENCE="4")
