@@ -207,8 +207,9 @@ def show(found: Counts) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """1 if a count grew."""
     parser = argparse.ArgumentParser(prog="python -m bench.counts", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--check", action="store_true", help="compare with the recorded counts")
-    parser.add_argument("--record", action="store_true", help="record these counts")
+    either = parser.add_mutually_exclusive_group()  # to record first would hide what grew
+    either.add_argument("--check", action="store_true", help="compare with the recorded counts")
+    either.add_argument("--record", action="store_true", help="record these counts")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     found = count()

@@ -166,7 +166,8 @@ def main() -> int:
     jobs = [job for stage in wanted for job in queues[stage]()]
     outcomes = run_stage(", ".join(wanted), jobs, 2) if jobs else []
     with ThreadPoolExecutor(1) as beside:
-        planted: list[Job] = [partial(prove_all, niceness=BESIDE if "functional" in chosen else 0)]
+        niceness = BESIDE if "functional" in chosen else 0
+        planted: list[Job] = [partial(prove_all, niceness=niceness, green=tuple(outcomes), slow=False)]
         proving = beside.submit(run_stage, "planted", planted, 1) if "planted" in chosen else None
         outcomes += functional(options.times) if "functional" in chosen else []
         outcomes += proving.result() if proving is not None else []

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +36,7 @@ class Plant:
     path: Path
     guard: str
     red: str
+    slow: bool
 
     @property
     def name(self) -> str:
@@ -52,7 +53,7 @@ def read_plant(path: Path) -> Plant:
         headers[key.strip()] = value.strip()
     if not headers.get("guard") or not headers.get("red"):
         raise ValueError(f"{path.name} does not open with '# guard:' and '# red:' lines")
-    return Plant(path, headers["guard"], headers["red"])
+    return Plant(path, headers["guard"], headers["red"], "slow" in headers)
 
 
 def copy_tree(target: Path, head: bool) -> None:
@@ -113,8 +114,19 @@ def prove(plant: Plant, scratch: Path, healthy: Callable[[str], bool], niceness:
     return verdict("failed", f"{plant.red} does not go red: {told}")
 
 
-def prove_all(only: str | None = None, jobs: int = 2, head: bool = False, niceness: int = 0) -> list[Outcome]:
-    """Prove each planted bug, two at a time, a line each; the tests are first seen green together."""
+def prove_all(
+    only: str | None = None,
+    jobs: int = 2,
+    head: bool = False,
+    niceness: int = 0,
+    green: Sequence[Outcome] = (),
+    slow: bool = True,
+) -> list[Outcome]:
+    """Prove each planted bug, two at a time, a line each; the tests are first seen green together.
+
+    :param green: outcomes of this very tree that are known already: those tests are not run again without a bug.
+    :param slow: whether those whose patch has a line ``# slow:`` are proven too.
+    """
     paths = [path for path in sorted((ROOT / "planted").glob("*.patch")) if only in (None, path.stem)]
     plants, outcomes = [], []
     for path in paths:
@@ -122,21 +134,22 @@ def prove_all(only: str | None = None, jobs: int = 2, head: bool = False, nicene
             plants.append(read_plant(path))
         except ValueError as error:
             outcomes.append(Outcome(f"planted {path.stem}", "failed", 0.0, str(error)))
+    plants = [plant for plant in plants if slow or not plant.slow]
     if not plants:
         return outcomes
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
         tree = Path(folder) / AS_IT_IS
         copy_tree(tree, head)
-        reds = sorted({plant.red for plant in plants})
+        reds = sorted({plant.red for plant in plants if not any(covers(plant.red, line.test) for line in green)})
         sides = [part for part in (reds[0::2], reds[1::2]) if part]
         with ThreadPoolExecutor(jobs) as pool:
             labels = [f"planted-green-{number}" for number in range(len(sides))]
             limits = [len(names) * TIMEOUT for names in sides]
             runs = pool.map(partial(run_tests, cwd=tree, niceness=niceness), labels, sides, limits)
-            green = [line for run in runs for line in run]
+            found = [*green, *(line for run in runs for line in run)]
 
             def healthy(red: str) -> bool:
-                mine = [line.outcome for line in green if covers(red, line.test)]
+                mine = [line.outcome for line in found if covers(red, line.test)]
                 return bool(mine) and all(outcome == "passed" for outcome in mine)
 
             work = partial(prove, scratch=Path(folder), healthy=healthy, niceness=niceness)

@@ -23,7 +23,7 @@ from dfs.simulation.plan import Result
 from dfs.simulation.report import Totals, lines
 from dfs.simulation.run import Run, Say, check_scenario, parse_keep, parse_seeds, prepare, writer
 from dfs.simulation.shrink import Shrinker, told
-from dfs.simulation.workers import run_in_order
+from dfs.simulation.workers import end_all, run_in_order
 
 INTERRUPTED = 130
 
@@ -74,8 +74,7 @@ def sim(options: argparse.Namespace) -> int:
     totals = Totals()
     began = time.perf_counter()
     with ExitStack() as stack:
-        if asked.jobs < 2:
-            stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, _interrupted))
+        stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, _interrupted))
         write_trace = None
         if asked.trace:
             write_trace = stack.enter_context(_open_trace(asked.trace)).write
@@ -123,10 +122,12 @@ def _open_trace(path: str) -> Any:
 
 
 def _interrupted(number: int, frame: Any) -> None:
-    """At once: an exception would end in the errors of a simulated program, and a run has nothing to clean up.
+    """At once: an exception would end in the errors of a simulated program, or wherever the interpreter cannot let one
+    out, and a run has nothing to clean up but its workers.
 
     Nothing is written through the streams, for the signal may have come in the middle of such a write, and Python
     refuses a second one within it; each line that was told is flushed already.
     """
+    end_all()
     os.write(2, b"dfs: interrupted\n")
     os._exit(INTERRUPTED)

@@ -8,10 +8,12 @@ memory.  When the iteration ends early, by an interrupt too, the workers are end
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import traceback
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -25,6 +27,10 @@ AHEAD = 4
 
 PATIENCE = 1.0
 """Real seconds that a worker gets to end by itself once it was told to."""
+
+
+_alive: set[int] = set()
+"""Process ids of the workers that there are, for :func:`end_all`."""
 
 
 class WorkerFailed(Exception):
@@ -63,6 +69,15 @@ def run_in_order(
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
+            _alive.discard(worker.process.pid)
+
+
+def end_all() -> None:
+    """Kill every worker, from a signal handler before this process ends at once.  One that was just started and is not
+    known yet has no run and ends by itself, with its pipe."""
+    for process in tuple(_alive):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _start() -> _Worker:
@@ -70,6 +85,7 @@ def _start() -> _Worker:
     here, there = context.Pipe()
     process = context.Process(target=work, args=(there,), daemon=True)
     process.start()
+    _alive.add(process.pid)
     there.close()
     return _Worker(process, here)
 
