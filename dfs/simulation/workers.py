@@ -85,6 +85,7 @@ def _start() -> _Worker:
     here, there = context.Pipe()
     process = context.Process(target=work, args=(there,), daemon=True)
     process.start()
+    assert process.pid is not None
     _alive.add(process.pid)
     there.close()
     return _Worker(process, here)
