@@ -2,9 +2,9 @@
 
     python tools/check.py [lint] [documents] [seeds] [units] [planted] [functional] [--times N]
 
-Jobs run two at a time: lint, seeds and units first, in one queue, the longest foremost; then the functional tests, one
-after the other since they measure time, while the planted bugs are proven beside them with what they leave of the
-processors.  Each check and each test counts as one; the last line says `N passed, N failed, N skipped`.
+Jobs run two at a time: lint, seeds and units first, in one queue, the longest foremost; then the functional tests,
+which mostly wait, while the planted bugs are proven beside them with what they leave of the processors.  Each check and
+each test counts as one; the last line says `N passed, N failed, N skipped`.
 A skip that tools/allowed_skips.txt does not list is a failure.  Logs are in .build/.
 """
 
@@ -28,9 +28,11 @@ BATCH = 8  # test modules a process: few enough to share between two cores, enou
 UNITS_TIMEOUT = 400.0  # seconds, one batch
 FUNCTIONAL_TIMEOUT = 400.0
 LINT_TIMEOUT = 300.0
-SEEDS = range(20, 60)
+SEEDS = range(20, 40)
 """Seeds of whole clusters beyond those of dfs.test.test_cluster, and how many make a job."""
 SEEDS_A_JOB = 10
+LONGEST = ("test_crashes", "test_moves", "test_membership")
+"""Functional modules that take a minute or more."""
 TYPED = ("dfs", "twisted/plugins", "bench", "tools")
 STAGES = ("lint", "documents", "seeds", "units", "planted", "functional")
 Job = Callable[[], list[Outcome]]
@@ -72,7 +74,8 @@ def dotted(path: Path) -> str:
 
 
 def functional_modules() -> list[str]:
-    return [dotted(path) for path in test_modules() if "functional" in path.parts]
+    names = [dotted(path) for path in test_modules() if "functional" in path.parts]
+    return sorted(names, key=lambda name: not name.endswith(LONGEST))
 
 
 def unit_jobs() -> list[Job]:
@@ -136,12 +139,13 @@ def write_durations(outcomes: list[Outcome]) -> None:
 
 
 def functional(times: int) -> list[Outcome]:
-    """The tests on real processes, alone on the machine, up to the first round with a failure."""
+    """The tests on real processes, two modules at a time since they mostly wait, up to the first round with a failure.
+    The modules with the longest stories begin."""
     outcomes: list[Outcome] = []
     for number in range(1, times + 1):
         label = "functional" if times == 1 else f"functional {number} of {times}"
         jobs: list[Job] = [partial(run_tests, name, [name], FUNCTIONAL_TIMEOUT) for name in functional_modules()]
-        outcomes += run_stage(label, jobs, 1)
+        outcomes += run_stage(label, jobs, 2)
         if any(line.outcome == "failed" for line in outcomes):
             break
     return outcomes

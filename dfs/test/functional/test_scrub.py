@@ -39,6 +39,6 @@ class ScrubTests(RealClusterCase):
         self.until(lambda: self.live_copies("a/rotten one") == [3], "three copies")
         quarantine = os.path.join(self.dir, victim, "data", "quarantine")
         self.assertTrue(os.listdir(quarantine))
-        self.assertIn("lacked copies", [event["detail"] for event in self.events("copied")])
+        self.until(lambda: "lacked copies" in [event["detail"] for event in self.events("copied")], "word of the copy")
         self.until(lambda: "all whole" in self.dfs("fsck", "--deep"), "a whole cluster")
         self.assert_same("a/rotten one", path)
