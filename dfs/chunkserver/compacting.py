@@ -20,6 +20,7 @@ from dfs.chunkserver.errors import Unreadable
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.packing import Usage
 from dfs.chunkserver.records import PAGE, REMOVED, Place, RecordHead
+from dfs.chunkserver.rounds import Rounds
 from dfs.chunkserver.segments import Added
 from dfs.chunkserver.segmentscan import Found
 from dfs.chunkserver.store import ChunkStore
@@ -28,7 +29,6 @@ from dfs.disk.interfaces import IDisk
 from dfs.protocol.errors import DFSError, ReplicaCorrupt, ReplicaNotFound
 from dfs.protocol.values import ChunkRef
 from dfs.runtime.interfaces import Runtime
-from dfs.runtime.ticker import Ticker
 
 _log = Logger()
 
@@ -64,36 +64,18 @@ class Compactor:
     def __init__(self, runtime: Runtime, store: ChunkStore, interval: float = INTERVAL) -> None:
         self.moved = self.removed = 0
         self._store = store
-        self._ticker = Ticker(runtime.reactor, interval, self._tick, "compaction")
-        self._round: Deferred[None] | None = None
-        self._stopped = False
+        self._rounds = Rounds(runtime, interval, self._round, "compaction")
 
     def start(self) -> None:
-        self._ticker.start()
+        self._rounds.start()
 
     async def stop(self) -> None:
         """No step begins after this; fires when the last one ended."""
-        self._stopped = True
-        self._ticker.stop()
-        if self._round is not None:
-            await self._round
+        await self._rounds.stop()
 
-    def _tick(self, ticks: int) -> None:
-        if self._round is None:
-            self._round = Deferred.fromCoroutine(self._tick_round())
-            if self._round.called:
-                self._round = None
-
-    async def _tick_round(self) -> None:
-        try:
-            await self.round()
-            await self._store.packing.summarise()
-        except DFSError as error:
-            _log.info("segments stay as they are for now: {error}", error=error)
-        except Exception:  # noqa: BLE001 - a defect in one round must not end the next ones
-            _log.failure("a round of the compaction failed")
-        finally:
-            self._round = None
+    async def _round(self) -> None:
+        await self.round()
+        await self._store.packing.summarise()
 
     async def round(self) -> int:
         """Compact the segment that gives back most, if one is due; its number, 0 for none.  Raises DFSError."""
@@ -116,7 +98,7 @@ class Compactor:
         store.check_writable()
         found = await self._scan(number)
         for at in range(0, len(found.replicas), BATCH):
-            if self._stopped:
+            if self._rounds.stopped:
                 return
             with packing.groups.together():
                 moves = [Deferred.fromCoroutine(self._move(head)) for head in found.replicas[at : at + BATCH]]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from dfs.chunkserver import quarantine, reading
@@ -22,12 +21,12 @@ from dfs.chunkserver.errors import Unreadable
 from dfs.chunkserver.footer import Footer
 from dfs.chunkserver.quarantine import Entry
 from dfs.chunkserver.reading import READ, ChunkReader
+from dfs.chunkserver.rounds import Rounds
 from dfs.chunkserver.store import ChunkStore
 from dfs.protocol.errors import DFSError, ReplicaCorrupt, ReplicaNotFound
 from dfs.protocol.messages import HeldReplica, QuarantineVerdict, SetAside
 from dfs.protocol.values import ChunkRef, FileId, Generation, may_delete
 from dfs.runtime.interfaces import Runtime
-from dfs.runtime.ticker import Ticker
 
 _log = Logger()
 
@@ -63,35 +62,14 @@ class Keeper:
         self._ask, self._admitted = ask, admitted
         self._interval = min(LONGEST_INTERVAL, max(SHORTEST_INTERVAL, period / LOOKS))
         self._looks: dict[str, tuple[int, float]] = {}  # by name: how many, and when the next is due
-        self._ticker = Ticker(runtime.reactor, self._interval, self._tick, "quarantine")
-        self._round: Deferred[None] | None = None
-        self._stopped = False
+        self._rounds = Rounds(runtime, self._interval, self.round, "quarantine")
 
     def start(self) -> None:
-        self._ticker.start()
+        self._rounds.start()
 
     async def stop(self) -> None:
         """No step begins after this; fires when the last one ended."""
-        self._stopped = True
-        self._ticker.stop()
-        if self._round is not None:
-            await self._round
-
-    def _tick(self, ticks: int) -> None:
-        if self._round is None:
-            self._round = Deferred.fromCoroutine(self._tick_round())
-            if self._round.called:
-                self._round = None
-
-    async def _tick_round(self) -> None:
-        try:
-            await self.round()
-        except DFSError as error:
-            _log.info("what is set aside stays for now: {error}", error=error)
-        except Exception:  # noqa: BLE001 - a defect in one round must not end the next ones
-            _log.failure("a round of the quarantine failed")
-        finally:
-            self._round = None
+        await self._rounds.stop()
 
     async def round(self) -> None:
         """Look at what is due, ask, and do as metadata says.  Raises DFSError."""
@@ -101,7 +79,7 @@ class Keeper:
         await self._stamp(now_ms)
         asked: list[tuple[Entry, ChunkRef, SetAside]] = []
         for entry, ref in self._due(now_ms):
-            if self._stopped:
+            if self._rounds.stopped:
                 return
             expired = self._expired(entry, now_ms)
             if self._store.index.get(ref) is not None:
@@ -109,7 +87,7 @@ class Keeper:
                     await self._drop_duplicate(entry, ref)
                 continue
             asked.append((entry, ref, await self._offer(entry, ref, expired)))
-        if asked and not self._stopped:
+        if asked and not self._rounds.stopped:
             verdicts = await self._ask(tuple(offer for _, _, offer in asked))
             for (entry, ref, offer), verdict in zip(asked, verdicts, strict=True):
                 await self._obey(entry, ref, offer, verdict)
@@ -162,7 +140,7 @@ class Keeper:
             return None
 
     async def _obey(self, entry: Entry, ref: ChunkRef, offer: SetAside, verdict: QuarantineVerdict) -> None:
-        if self._stopped or entry not in self._store.quarantine:
+        if self._rounds.stopped or entry not in self._store.quarantine:
             return
         if verdict is QuarantineVerdict.ADMIT and offer.whole:
             self._admitted(await self.admit(entry, ref, offer.sha256))

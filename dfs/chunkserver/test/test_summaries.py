@@ -6,6 +6,7 @@ from random import Random
 
 from crc32c import crc32c
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from dfs.chunkserver import segmentscan, summaries
 from dfs.chunkserver.compacting import Compactor
@@ -139,10 +140,13 @@ class SummaryTests(PackedCase):
 
     def test_in_the_background(self) -> None:
         """A segment that is full, or was marked, gets its summary from a process that goes on for long."""
-        compactor = Compactor(fake_runtime(), self.store)
+        clock = Clock()
+        compactor = Compactor(fake_runtime(clock), self.store, interval=1.0)
+        compactor.start()
+        self.addCleanup(lambda: self.run_now(compactor.stop()))
         self.run_now(self.store.delete(ref(3)))
         self.assertFalse(self.disk.exists(self.layout.summary(1)))
-        compactor._tick(1)
+        clock.advance(1.0)
         self.assertTrue(self.disk.exists(self.layout.summary(1)))
         self.assertEqual(self.run_now(self.store.packing.summarise()), 0)
         self.assertEqual(self.unscanned(), [1, 2])
