@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import combinations
 from random import Random
 
@@ -21,7 +20,7 @@ from dfs.disk.interfaces import IDisk
 from dfs.protocol.errors import DFSError
 from dfs.protocol.messages import HeldReplica
 from dfs.protocol.values import PIECE, ChunkRef, FileId, Generation
-from dfs.test.crash.chunks import FILES, OpenedChunks, bytes_of, run, told
+from dfs.test.crash.chunks import FILES, Chunks, OpenedChunks, bytes_of, run, told
 from dfs.test.crash.subjects import Mark, Opened, Refused
 
 RULES = evolve(PACK, segment_size=8 * 4096)
@@ -84,18 +83,10 @@ class OpenedSegments(OpenedChunks):
 
 
 @frozen
-class Segments:
+class Segments(Chunks):
     """A chunk server's store that packs."""
 
     name: str = "segments"
-    empty: str = told(set(), 0)
-    traced: bool = False
-    torn_pages: int = 0
-    failures: tuple[type[Exception], ...] = (DFSError, DiskError, RefusedStart)
-
-    @contextmanager
-    def small(self) -> Iterator[None]:
-        yield
 
     def open(self, disk: IDisk, folder: str) -> Opened:
         root = f"{folder}/data"
