@@ -186,7 +186,12 @@ class RealClusterCase(SynchronousTestCase):
             if answer:
                 return answer
             if time.monotonic() > end:
-                self.fail(f"{what} did not come within {patience:.0f} s")
+                self.fail(f"{what} did not come within {patience:.0f} s\n{self.situation()}")
+
+    def situation(self) -> str:
+        """What the cluster says of itself, for the reader of a failure."""
+        words = (("status",), ("fsck",), ("events", "--limit", "60"))
+        return "\n".join(self.run_dfs(*each, "--dir", self.dir).stdout.decode() for each in words)
 
     # ---- files -----------------------------------------------------------------------------
 
