@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
+from attrs import frozen
+
 TICKS = os.sysconf("SC_CLK_TCK")
+@frozen
+class Used:
+    """CPU seconds, and most bytes resident, of a command."""
+
+    cpu: float
+    peak: int
+
+
 DFS = [sys.executable, "-m", "dfs.cli.main"]
 
 
@@ -20,6 +32,38 @@ def warm(gib: int = 2) -> None:
     block = bytearray(gib << 30)
     for at in range(0, len(block), 4096):
         block[at] = 1
+
+
+class Command:
+    """A command at work in a process of its own, with what it uses."""
+
+    LOOK_EVERY = 0.02  # seconds between looks at its memory
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._command = command
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._ended = threading.Event()
+        self._peak = 0
+        self._watch = threading.Thread(target=self._look)
+        self._watch.start()
+
+    def _look(self) -> None:
+        """What wait4 tells counts what the parent had before exec; that of the new image ends with the process."""
+        while not self._ended.wait(self.LOOK_EVERY):
+            self._peak = peak_bytes(self._process.pid) or self._peak
+
+    def end(self) -> tuple[dict[str, Any], Used]:
+        """Its document, and what it used.  Raises RuntimeError."""
+        before = children_cpu()
+        out, error = self._process.communicate()
+        cpu = children_cpu() - before
+        self._ended.set()
+        self._watch.join()
+        if self._process.returncode:
+            raise RuntimeError(f"{' '.join(self._command)} ended with {self._process.returncode}: {error}")
+        return json.loads(out.splitlines()[-1]), Used(cpu, self._peak)
 
 
 class LocalCluster:
@@ -53,6 +97,10 @@ class LocalCluster:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
 
+    def start(self, *words: str) -> Command:
+        """Begin a command with --json and go on."""
+        return Command([*DFS, *words, "--dir", self.dir, "--json"], self._environment)
+
     def nodes(self) -> list[dict[str, Any]]:
         """Name, kind, address and pid of each node."""
         found: list[dict[str, Any]] = self.dfs("cluster", "status")["nodes"]
@@ -74,6 +122,14 @@ class LocalCluster:
                 found[node["kind"]] += process_cpu(node["pid"])
         return found
 
+    def kinds_meter(self) -> Callable[[], dict[str, float]]:
+        """CPU seconds so far of the metadata nodes and of the chunk servers that run now, asked of the kernel alone."""
+        pids: dict[str, list[int]] = {"meta": [], "chunk": []}
+        for node in self.nodes():
+            if node["pid"]:
+                pids[node["kind"]].append(node["pid"])
+        return lambda: {kind: sum(map(process_cpu, each)) for kind, each in pids.items()}
+
     def cpu_meter(self) -> Callable[[], float]:
         """The same of the processes that run now, without asking the command each time."""
         pids = [node["pid"] for node in self.nodes() if node["pid"]]
@@ -82,6 +138,21 @@ class LocalCluster:
     def resident(self) -> dict[str, int]:
         """Bytes resident of each node."""
         return {node["name"]: resident_bytes(node["pid"]) for node in self.nodes() if node["pid"]}
+
+
+def children_cpu() -> float:
+    """CPU seconds of this process's ended children."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def peak_bytes(pid: int) -> int:
+    """Most that was resident of a process since it began its program; 0 once it has ended."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            return next((int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM:")), 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def process_cpu(pid: int) -> float:

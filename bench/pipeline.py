@@ -144,6 +144,10 @@ class Pipeline:
             process.stdin.write(" ".join(map(str, peers)) + "\n")
             process.stdin.flush()
 
+    def pids(self) -> list[int]:
+        """Of the three servers."""
+        return [process.pid for process in self._processes]
+
     def close(self) -> None:
         for process in self._processes:
             process.communicate()

@@ -26,13 +26,18 @@ def show(found: dict[str, Any]) -> None:
         print(
             f"\n{part['size'] >> 20} MiB, 3 copies, durable, verified; medians of {part['rounds']} alternating rounds"
         )
-        print(f"  {'':10} {'dfs MiB/s':>10} {'limit MiB/s':>12} {'% of limit':>11} {'CPU s/GiB':>10}")
+        print(
+            f"  {'':10} {'dfs MiB/s':>10} {'limit MiB/s':>12} {'% of limit':>11} {'CPU s/GiB':>10} {'of limit':>9}"
+            f" {'client MiB':>11}"
+        )
         for way in ("up", "down"):
             row = part[way]
             print(
                 f"  {way:10} {row['mib_s']:10.0f} {row['limit_mib_s']:12.0f} {row['percent_of_limit']:11.0f}"
-                f" {row['cpu_seconds_per_gib']:10.1f}"
+                f" {row['cpu_seconds_per_gib']:10.1f} {row['limit_cpu_seconds_per_gib']:9.1f}"
+                f" {row['client_peak_mib']:11.0f}"
             )
+            print("    CPU s/GiB: " + ", ".join(f"{kind} {spent:.1f}" for kind, spent in row["cpu_by_kind"].items()))
         print(f"  largest chunk server: {part['chunk_server_mib']:.0f} MiB resident")
     if "metadata" in found:
         show_metadata(found["metadata"])
