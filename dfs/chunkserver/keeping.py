@@ -77,6 +77,7 @@ class Keeper:
         if not now_ms:
             return
         await self._stamp(now_ms)
+        await self._take_up()
         asked: list[tuple[Entry, ChunkRef, SetAside]] = []
         for entry, ref in self._due(now_ms):
             if self._rounds.stopped:
@@ -102,6 +103,16 @@ class Keeper:
             stamped = await store.run(quarantine.stamp, store.disk, store.layout, entry, now_ms, store.nonce())
             store.quarantine.discard(entry)
             store.quarantine.add(stamped)
+
+    async def _take_up(self) -> None:
+        """Packed replicas that the disk did not read, and reads now, become entries."""
+        for place in list(self._store.packing.unread)[:BATCH]:
+            if self._rounds.stopped:
+                return
+            try:
+                await self._store.packing.take_up(place)
+            except DFSError as error:
+                _log.warn("{node} leaves a record where it is: {error}", node=self._node, error=error)
 
     def _due(self, now_ms: int) -> list[tuple[Entry, ChunkRef]]:
         """At most BATCH entries whose look is due; each is looked at for the first time an interval after it came."""

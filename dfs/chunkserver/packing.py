@@ -55,11 +55,13 @@ class Packing:
     """The packed replicas of a store.
 
     :ivar usage: by number of the segment.
+    :ivar unread: what the disk did not read and is set aside in its place: the chunk, and its length.
     :ivar groups: what shares syncs.
     """
 
     def __init__(self, store: ChunkStore, node: str, rules: WriteRules) -> None:
         self.usage: dict[int, Usage] = {}
+        self.unread: dict[Place, tuple[ChunkRef, int]] = {}
         self._store, self._node, self._rules = store, node, rules
         self._writer: SegmentWriter | None = None
         self._twice: list[tuple[Place, HeldReplica]] = []
@@ -79,6 +81,7 @@ class Packing:
             found: Found = await store.run(summaries.look, store.disk, store.layout, number, self._rules.durable)
             self.usage[number] = Usage(found.length, found.gone, found.whole, True)
             bad += self._tell(found)
+            self.unread |= {head.place: (head.ref, head.held.length) for head in found.aside}
             for head in found.replicas:
                 highest = max(highest, head.held.number)
                 self._list(head)
@@ -218,8 +221,24 @@ class Packing:
         entry: Entry | None = await store.run(
             _copy_aside, store.disk, store.layout, ref, place, length, reason, at_ms, store.nonce()
         )
+        if entry is None:
+            self.unread[place] = (ref, length)
         await self.mark(place, ref, ASIDE if entry is None else REMOVED)
         return entry
+
+    async def take_up(self, place: Place) -> None:
+        """What was set aside in its place goes into the quarantine, if the disk reads it by now.  Raises NoSpace,
+        DiskFailed."""
+        store, (ref, length) = self._store, self.unread[place]
+        async with store.locks.alone(ref):
+            store.check_writable()
+            entry: Entry | None = await store.run(
+                _copy_aside, store.disk, store.layout, ref, place, length, "unreadable", store.time_ms(), store.nonce()
+            )
+            if entry is not None:
+                store.quarantine.add(entry)
+                del self.unread[place]
+                await self.mark(place, ref, REMOVED)
 
 
 def outcome_of(ok: bool, result: Any) -> HeldReplica | DFSError:
@@ -258,7 +277,7 @@ def _copy_aside(
 def _raw_body(disk: IDisk, layout: Layout, ref: ChunkRef, place: Place, length: int) -> bytes:
     """What is there of chunk and footer, right or wrong."""
     try:
-        record = recordfile.open_record(disk, layout, ref, place)
+        record = recordfile.open_record(disk, layout, ref, place, aside=True)
     except BadFooter:
         return _without_head(disk, layout, place, length)
     try:

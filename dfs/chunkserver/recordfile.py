@@ -14,7 +14,7 @@ from zope.interface import implementer
 from dfs.chunkserver import records
 from dfs.chunkserver.footer import BadFooter
 from dfs.chunkserver.layout import Layout
-from dfs.chunkserver.records import BODY, REPLICA, NewerRecord, Place, RecordHead
+from dfs.chunkserver.records import ASIDE, BODY, REPLICA, NewerRecord, Place, RecordHead
 from dfs.chunkserver.segments import name_of
 from dfs.disk.errors import DiskError, NotFound, ReadOnly
 from dfs.disk.interfaces import IDisk, IDiskFile
@@ -55,9 +55,9 @@ class RecordFile:
         return ReadOnly(self.path, "a packed replica is only read", errno.EROFS)
 
 
-def open_record(disk: IDisk, layout: Layout, ref: ChunkRef, place: Place) -> RecordFile:
-    """The replica in a record.  Raises BadFooter where the record is not whole or another's, NotFound where it was
-    taken away, DiskError."""
+def open_record(disk: IDisk, layout: Layout, ref: ChunkRef, place: Place, aside: bool = False) -> RecordFile:
+    """The replica in a record, ``aside``: also one that was set aside there.  Raises BadFooter where the record is not
+    whole or another's, NotFound where it was taken away, DiskError."""
     file = disk.open(layout.segment(name_of(place.segment)), writable=False)
     try:
         head = records.decode_head(file.pread(BODY, place.offset), place, None)
@@ -65,7 +65,7 @@ def open_record(disk: IDisk, layout: Layout, ref: ChunkRef, place: Place) -> Rec
             raise BadFooter("damaged", f"there is no head of a record at offset {place.offset} of {file.path}")
         if head.ref != ref:
             raise BadFooter("foreign", "the record is another chunk's")
-        if head.kind != REPLICA:
+        if head.kind != REPLICA and not (aside and head.kind == ASIDE):
             raise NotFound(file.path, "the record was removed", errno.ENOENT)
         return RecordFile(file, head)
     except NewerRecord as error:

@@ -38,7 +38,7 @@ class Found:
     :ivar damaged: offsets at which something durable is bad; ``torn``: of what may never have been durable;
         ``unreadable``: of what the disk does not read.
     :ivar gone: bytes of records that were removed.
-    :ivar aside: records that were set aside in their place.
+    :ivar aside: heads of records that were set aside in their place.
     """
 
     number: int
@@ -48,7 +48,7 @@ class Found:
     torn: list[int] = Factory(list)
     unreadable: list[tuple[int, str]] = Factory(list)
     gone: int = 0
-    aside: int = 0
+    aside: list[RecordHead] = Factory(list)
 
     @property
     def whole(self) -> bool:
@@ -107,7 +107,7 @@ class _Scan:
             elif head.kind == records.REMOVED:
                 found.gone += head.end - head.place.offset
             else:
-                found.aside += 1
+                found.aside.append(head)
         return found
 
     def _read_segment_head(self) -> None:

@@ -64,7 +64,7 @@ class ClusterSettings:
     reserve: int = 0
     scrub_period: float = 60.0
     quarantine: float = 30.0
-    segments: bool = False
+    segments: bool = True
 
 
 class HostDown(Exception):
@@ -165,6 +165,7 @@ class SimulatedCluster:
     :ivar peers: the founders' addresses; ``joined`` those of members that joined later.
     :ivar clients: in the order of their making, ``client-1`` on.
     :ivar versions: of the protocol that a server speaks from its next start on, by name; see Identity.
+    :ivar packs: whether a chunk server packs small replicas from its next start on, by name; see ClusterSettings.
     :ivar ledger: every request of a client about names, with its answer.
     """
 
@@ -177,6 +178,7 @@ class SimulatedCluster:
         self.chunks: dict[str, SimulatedNode] = {}
         self.clients: list[ClusterClient] = []
         self.versions: dict[str, tuple[int, int]] = {}
+        self.packs: dict[str, bool] = {}
         self.ledger = Ledger()
         hosts = [self._server(f"meta-{n + 1}", key) for n in range(self.settings.meta_nodes)]
         self.peers = {host.name: f"{host.ip}:{PORT}" for host in hosts}
@@ -289,7 +291,7 @@ class SimulatedCluster:
                 reserve=settings.reserve,
                 scrub_period=settings.scrub_period,
                 quarantine=settings.quarantine,
-                segments=settings.segments,
+                segments=self.packs.get(host.name, settings.segments),
                 segment_size=256 << 10,
                 compaction=2.0,
                 versions=self.versions.get(host.name, SPOKEN),

@@ -44,13 +44,15 @@ class Costs:
 
 @define(eq=False)
 class Fault:
-    """An operation that fails.  ``operation`` is a method's name, ``prefix`` begins the paths, ``count`` bounds it."""
+    """An operation that fails.  ``operation`` is a method's name, ``prefix`` begins the paths, ``count`` bounds it,
+    ``area`` are the bytes that must be touched, from and up to."""
 
     operation: str
     prefix: str
     error: type[DiskError]
     number: int
     count: int | None
+    area: tuple[int, int] | None
 
 
 @implementer(IDiskLock)
@@ -84,7 +86,7 @@ class SimulatedFile:
         return len(self._inode.content)
 
     def pread(self, length: int, offset: int) -> bytes:
-        self._begin("pread", length)
+        self._begin("pread", length, offset=offset)
         return bytes(self._inode.content[offset : offset + length])
 
     def pwrite(self, pieces: Sequence[bytes | memoryview | bytearray], offset: int) -> int:
@@ -136,14 +138,14 @@ class SimulatedFile:
     def close(self) -> None:
         self._open = False
 
-    def _begin(self, operation: str, length: int = 0, write: bool = False) -> None:
+    def _begin(self, operation: str, length: int = 0, write: bool = False, offset: int = 0) -> None:
         if self._boot != self._disk.boot:
             raise SimulatedCrash(f"{self.path} was open when the power went")
         if not self._open:
             raise DiskError(self.path, "Bad file descriptor", errno.EBADF)
         if write and not self._writable:
             raise DiskError(self.path, "Bad file descriptor", errno.EBADF)
-        self._disk.begin(operation, self.path, length)
+        self._disk.begin(operation, self.path, length, offset)
 
 
 @implementer(IDisk)
@@ -212,13 +214,15 @@ class SimulatedDisk:
         error: type[DiskError] = DiskError,
         number: int = errno.EIO,
         count: int | None = 1,
+        area: tuple[int, int] | None = None,
     ) -> Fault:
-        """Make the next ``count`` operations of that name on paths with that prefix fail; None is for ever.
+        """Make the next ``count`` operations of that name on paths with that prefix fail; None is for ever.  ``area``:
+        only reads of some bytes from there up to there.
 
         ``operation`` is a method's name of IDisk or IDiskFile.  A failing ``sync`` or ``sync_folder`` comes out as
         SyncFailed and loses what it should have made durable.
         """
-        fault = Fault(operation, prefix, error, number, count)
+        fault = Fault(operation, prefix, error, number, count, area)
         self._faults.append(fault)
         return fault
 
@@ -244,7 +248,7 @@ class SimulatedDisk:
 
     # What its files ask.
 
-    def begin(self, operation: str, path: str, length: int = 0) -> None:
+    def begin(self, operation: str, path: str, length: int = 0, offset: int = 0) -> None:
         """Count an operation, charge its time, and fail it if it is to fail."""
         if self._crashed or (self._crash_at is not None and self.operations + 1 >= self._crash_at):
             self._crashed = True
@@ -256,6 +260,8 @@ class SimulatedDisk:
             self._cost += costs.sync
         for fault in self._faults:
             if fault.operation == operation and path.startswith(fault.prefix):
+                if fault.area is not None and not (offset < fault.area[1] and fault.area[0] < offset + length):
+                    continue
                 if fault.count is not None:
                     fault.count -= 1
                     if not fault.count:

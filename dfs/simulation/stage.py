@@ -26,6 +26,7 @@ from dfs.simulation.logs import LogWatch
 from dfs.simulation.nodes import SimulatedNode
 from dfs.simulation.plan import Result
 from dfs.simulation.promise import Promise
+from dfs.simulation.stored import Shelves
 
 PATIENCE = 3 * 3600.0
 """Virtual seconds that a scenario may take."""
@@ -56,6 +57,7 @@ class Stage:
         self.world = world
         self.cluster = SimulatedCluster(world, settings)
         self.promise = Promise(self.cluster)
+        self.shelves = Shelves(self.cluster)
         self.dice = Dice(world.random("stage"))
         self.stored: dict[str, bytes] = {}
         self.counts: Counter[str] = Counter()

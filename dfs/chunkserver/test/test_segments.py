@@ -13,7 +13,7 @@ from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.handles import Writing
 from dfs.chunkserver.identity import read
 from dfs.chunkserver.layout import Layout
-from dfs.chunkserver.records import PAGE, SMALL, Place
+from dfs.chunkserver.records import BODY, PAGE, SMALL, Place
 from dfs.chunkserver.segments import SmallPut
 from dfs.chunkserver.smallputs import SmallWriting
 from dfs.chunkserver.test.fakes import InlineThreads, blocks_of, put, sha256_of
@@ -211,14 +211,28 @@ class StoreTests(PackedCase):
         self.flushLoggedErrors()
 
     def test_unreadable(self) -> None:
-        """A record that the disk does not read is set aside in its place, for good, and the disk is not given up."""
+        """A record that the disk does not read is set aside in its place, over restarts, and the disk is not given up;
+        as soon as it can be read it is in the quarantine, where it is offered and served again (S11)."""
         self.put(1, 2)
-        self.disk.inject("pread", self.segment(), count=None)
+        before = self.store.index.get(ref(1))
+        assert before is not None
+        at = self.offset(1)
+        fault = self.disk.inject("pread", self.segment(), count=None, area=(at + BODY, at + BODY + 1))
         failure = Deferred.fromCoroutine(self.store.verify(ref(1)))
         self.failureResultOf(failure, DiskFailed)
-        self.assertEqual(self.held(), [2])
-        self.disk.recover()
-        self.assertEqual((self.store.failure, self.holds(2)), ("", True))
+        self.assertEqual((self.held(), self.store.failure, self.holds(2)), ([2], "", True))
+        self.restart()
+        keeper = keeper_of(self.store)
+        self.store.time_ms = lambda: 1000
+        self.run_now(keeper.round())
+        self.assertEqual((self.held(), self.store.quarantined), ([2], 0))
+        self.disk.recover(fault)
+        self.run_now(keeper.round())
+        self.assertEqual((self.held(), self.store.quarantined, self.store.packing.unread), ([2], 1, {}))
+        self.restart()
+        self.assertEqual((self.held(), self.store.quarantined), ([2], 1))
+        self.run_now(keeper_of(self.store).restore(ref(1), before.sha256))
+        self.assertTrue(self.holds(1))
         self.flushLoggedErrors()
 
     def test_full_disk(self) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 
 from dfs.client.errors import ChunkUnreadable, DFSError, FileExists, FileNotFound, LocalFileChanged
-from dfs.simulation.cluster import DATA, LOCAL, ClusterSettings
+from dfs.simulation.cluster import LOCAL, ClusterSettings
 from dfs.simulation.platter import paths, peek
 from dfs.simulation.scenarios.collection import uploads
-from dfs.simulation.scenarios.replicas import FOUR, all_chunk_files
+from dfs.simulation.scenarios.replicas import FOUR
 from dfs.simulation.stage import Scenario, Stage, check, ending, refused
 
 CHUNK = 64 << 10
@@ -67,7 +67,7 @@ async def changed_behind_its_time(stage: Stage) -> None:
 
 def held(stage: Stage) -> int:
     """Whole replicas on all disks."""
-    return sum(name.endswith(".chunk") for names in all_chunk_files(stage).values() for name in names)
+    return sum(map(len, stage.shelves.all_names().values()))
 
 
 async def killed_download_resumes(stage: Stage) -> None:
@@ -105,12 +105,11 @@ async def every_replica_fails(stage: Stage) -> None:
     """Every replica of a chunk is corrupt: the error names file, chunk and what was tried at which node."""
     await stage.put("f", 3 * CHUNK)
     await stage.until(lambda: not stage.promise.replica_problem(full=True), 10.0, "three replicas of each chunk")
-    chunks = {name for names in all_chunk_files(stage).values() for name in names}
-    victim = min(chunks)
-    for node in stage.cluster.chunks.values():
-        for path in paths(node.host.disk, f"{DATA}/chunks"):
-            if path.endswith(victim):
-                node.host.disk.flip_bits(path, 70)
+    victim = min(min(names) for names in stage.shelves.all_names().values())
+    for name, node in stage.cluster.chunks.items():
+        for replica in stage.shelves.stored(name):
+            if replica.name == victim:
+                replica.rot(node.host.disk, 70)
     error = await refused(stage.client.download("f"), ChunkUnreadable)
     for word in ("'f'", "chunk", *stage.cluster.chunks):
         check(word in str(error), f"{word} is not named: {error}")

@@ -13,7 +13,7 @@ from dfs.simulation.cluster import DATA, ClusterSettings
 from dfs.simulation.inspection import chunk_server_states, machine_of, store_of
 from dfs.simulation.platter import clone as copy_folder
 from dfs.simulation.promise import committed_chunks
-from dfs.simulation.scenarios.replicas import FIVE, FOUR, all_chunk_files, chunk_files, state
+from dfs.simulation.scenarios.replicas import FIVE, FOUR, state
 from dfs.simulation.stage import Scenario, Stage, check, ending
 from dfs.simulation.workload import pieces_of
 
@@ -61,7 +61,7 @@ async def deleted_is_collected(stage: Stage) -> None:
     await stage.sleep(6.0)  # what its primaries still wait for ends
     await delete_all(stage)
     await stage.until(lambda: uploads(stage) == 0, 60.0, "the abandoned upload has expired")
-    await stage.until(lambda: not any(all_chunk_files(stage).values()), 150.0, "no chunk file is left on any disk")
+    await stage.until(lambda: not any(stage.shelves.all_names().values()), 150.0, "no replica is left on any disk")
 
 
 async def delete_all(stage: Stage) -> None:
@@ -82,7 +82,7 @@ async def deleted_during_repair(stage: Stage) -> None:
     await delete_all(stage)
     stage.cluster.chunks["chunk-4"].start()
     await stage.until(lambda: garbage(stage) == 0, 150.0, "all garbage is collected")
-    await stage.until(lambda: not chunk_files(stage, "chunk-4"), 10.0, "nothing is left on chunk-4")
+    await stage.until(lambda: not stage.shelves.names("chunk-4"), 10.0, "nothing is left on chunk-4")
     await stage.put("after")
     await stage.until(lambda: short_chunks(stage) == 0, 30.0, "nothing waits for repair")
 
@@ -102,8 +102,8 @@ def uploads(stage: Stage) -> int:
 
 
 def some_chunks(stage: Stage) -> int:
-    """How many chunk files there are in all."""
-    return sum(len(names) for names in all_chunk_files(stage).values())
+    """How many replicas there are in all."""
+    return sum(len(names) for names in stage.shelves.all_names().values())
 
 
 async def two_servers_on_one_folder(stage: Stage) -> None:
@@ -122,14 +122,14 @@ async def two_servers_on_one_folder(stage: Stage) -> None:
     second.startService()
     await ended
     check("use" in reasons[0], f"the second server says: {reasons[0]}")
-    before = chunk_files(stage, "chunk-1")
+    before = stage.shelves.names("chunk-1")
     clone = stage.cluster.add_chunk_server("chunk-9")
     copy_folder(first.host.disk, clone.host.disk, DATA)
     clone.start()
     await stage.until(lambda: clone.fatal, 10.0, "the server on the cloned folder ends")
     check("chunk-1" in clone.fatal[0], f"the server on the cloned folder says: {clone.fatal[0]}")
     del stage.cluster.chunks["chunk-9"]
-    check(chunk_files(stage, "chunk-1") == before and first.up, "the first server was disturbed")
+    check(stage.shelves.names("chunk-1") == before and first.up, "the first server was disturbed")
 
 
 async def delete_of_an_upload(stage: Stage) -> None:
@@ -145,7 +145,7 @@ async def delete_of_an_upload(stage: Stage) -> None:
     await stage.until(lambda: found, 20.0, "the writer is told")
     check(isinstance(found[0], DFSError), f"the writer met {found[0]!r}")
     check(await stage.client.names() == [], "the name appeared")
-    await stage.until(lambda: not any(all_chunk_files(stage).values()), 150.0, "no chunk file is left on any disk")
+    await stage.until(lambda: not any(stage.shelves.all_names().values()), 150.0, "no replica is left on any disk")
 
 
 async def slow_pieces(stage: Stage, content: bytes) -> AsyncIterator[bytes]:

@@ -10,7 +10,7 @@ from dfs.simulation.cluster import DATA, LOCAL, ClusterSettings
 from dfs.simulation.faults.atlas import CHUNKS, LOG, QUARANTINE, Atlas
 from dfs.simulation.inode import Inode
 from dfs.simulation.platter import paths, peek
-from dfs.simulation.scenarios.replicas import FIVE, chunk_files, state
+from dfs.simulation.scenarios.replicas import FIVE, state
 from dfs.simulation.stage import Scenario, Stage, check, outcome
 
 
@@ -26,8 +26,8 @@ async def corrupt_source(stage: Stage) -> None:
         await stage.put(f"f{number}", 200_000)
     await settled_replicas(stage)
     disk = stage.cluster.chunks["chunk-2"].host.disk
-    for path in paths(disk, CHUNKS):
-        disk.flip_bits(path, stage.dice.below(len(peek(disk, path) or b"x")))
+    for replica in stage.shelves.stored("chunk-2"):
+        replica.rot(disk, stage.dice.below(replica.length))
     stage.cluster.chunks["chunk-1"].crash()
     await stage.until(lambda: state(stage, "chunk-1") is NodeState.DEAD, 10.0, "chunk-1 declared dead")
     await stage.sleep(20.0)
@@ -55,8 +55,11 @@ async def killed_at_each_step(stage: Stage) -> None:
         node.host.disk.crash_at(None)
         node.start()
         await stage.cluster.wait_ready()
-        left = [name for name in chunk_files(stage, "chunk-1") if not name.endswith(".chunk")]
+        await stage.until(lambda: stage.shelves.is_open("chunk-1"), 20.0, "chunk-1 has gone through its folder")
+        left = stage.shelves.unfinished("chunk-1")
         check(not left, f"left are {left}")
+        half = stage.shelves.half("chunk-1")
+        check(not half, f"not whole are {half}")
     check(not paths(node.host.disk, QUARANTINE), "a half replica had a replica's name")
 
 
@@ -68,14 +71,18 @@ async def cut_short_at_rest(stage: Stage) -> None:
     await settled_replicas(stage)
     node = stage.cluster.chunks["chunk-1"]
     node.kill()
-    found = paths(node.host.disk, CHUNKS)
+    found = sorted({replica.path for replica in stage.shelves.stored("chunk-1")})
     for number, path in enumerate(found):
         inode = node.host.disk.tree.find(path)
         assert isinstance(inode, Inode)
         length = len(inode.content)
         inode.content[:] = [b"", bytes(length), bytes(inode.content[: length // 2])][number % 3]
     node.start()
-    await stage.until(lambda: len(paths(node.host.disk, QUARANTINE)) == len(found), 20.0, "every one is set aside")
+    await stage.until(lambda: stage.shelves.is_open("chunk-1"), 20.0, "chunk-1 has gone through its folder")
+    half = stage.shelves.half("chunk-1")
+    check(not half, f"listed are {half}")
+    alone = sum(path.startswith(CHUNKS) for path in found)  # a segment stays where it is, whatever is left of it
+    check(len(paths(node.host.disk, QUARANTINE)) == alone, "every file is set aside")
     await stage.check_readable()
     await settled_replicas(stage)
 
@@ -109,8 +116,8 @@ async def one_after_the_other(stage: Stage) -> None:
     await settled_replicas(stage)
     for name in ("chunk-1", "chunk-2", "chunk-3"):
         disk = stage.cluster.chunks[name].host.disk
-        for path in paths(disk, CHUNKS):
-            disk.flip_bits(path, 100)
+        for replica in stage.shelves.stored(name):
+            replica.rot(disk, 100)
         for _ in range(20):
             await stage.check_readable()
         await settled_replicas(stage)

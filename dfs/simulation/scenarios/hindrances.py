@@ -35,8 +35,7 @@ async def one_candidate(stage: Stage) -> None:
     short = short_chunks(stage)
     check(short == 4 * 3, f"{short} chunks are short")
     stage.cluster.add_chunk_server("chunk-4").start()
-    await stage.until(lambda: len(paths(stage.cluster.chunks["chunk-4"].host.disk, f"{DATA}/chunks")) == short, 60.0,
-                      "a second copy of each chunk")  # fmt: skip
+    await stage.until(lambda: len(stage.shelves.names("chunk-4")) == short, 60.0, "a second copy of each chunk")
     check(short_chunks(stage) == short, "two copies are not three")
     stage.cluster.add_chunk_server("chunk-5").start()
     await stage.until(lambda: short_chunks(stage) == 0, 60.0, "a third copy of each chunk")

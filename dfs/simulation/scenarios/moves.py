@@ -10,7 +10,7 @@ from dfs.simulation.cluster import DATA, ClusterSettings
 from dfs.simulation.inspection import store_of
 from dfs.simulation.platter import paths
 from dfs.simulation.promise import Chunk, committed_chunks
-from dfs.simulation.scenarios.replicas import all_chunk_files, chunk_files, state
+from dfs.simulation.scenarios.replicas import state
 from dfs.simulation.stage import Scenario, Stage, check, outcome
 
 FIVE = ClusterSettings(chunk_servers=5)
@@ -85,8 +85,8 @@ async def rotten_survivors(stage: Stage) -> None:
     await stage.until(lambda: whole_without(stage, "chunk-1"), 60.0, "three replicas without chunk-1")
     for name in ("chunk-2", "chunk-3"):
         disk = stage.cluster.chunks[name].host.disk
-        for path in paths(disk, f"{DATA}/chunks"):
-            disk.flip_bits(path, 1000)
+        for replica in stage.shelves.stored(name):
+            replica.rot(disk, 1000)
     stage.cluster.chunks["chunk-1"].start()
     for _ in range(100):
         await stage.sleep(0.25)
@@ -128,7 +128,7 @@ async def drained_while_written(stage: Stage) -> None:
     uploads = [
         writer.run(stage.put(f"w{number}", 1_500_000, writer)) for number, writer in enumerate(writers)
     ]
-    await stage.until(lambda: len(chunk_files(stage, "chunk-2")) > 8, 10.0, "uploads in progress")
+    await stage.until(lambda: len(stage.shelves.names("chunk-2")) > 8, 10.0, "uploads in progress")
     await change(stage, "chunk-2", NodeChange.DRAIN)
     for _ in range(4_000):
         if state(stage, "chunk-2") is NodeState.DRAINED:
@@ -167,13 +167,13 @@ async def announced_restart(stage: Stage) -> None:
     """A node whose absence was announced is away for much longer than the time-out: nothing is copied.  Its time over,
     and still away, it is dead and everything is healed."""
     await fill(stage)
-    before = all_chunk_files(stage)
+    before = stage.shelves.all_names()
     settings = stage.cluster.settings
     await change(stage, "chunk-1", NodeChange.MAINTENANCE, settings.dead_after * 4)
     node = stage.cluster.chunks["chunk-1"]
     await node.stop()
     await stage.sleep(settings.dead_after * 3)
-    check(all_chunk_files(stage) == before, "an announced restart made copies")
+    check(stage.shelves.all_names() == before, "an announced restart made copies")
     check(state(stage, "chunk-1") is NodeState.MAINTENANCE, f"it is {state(stage, 'chunk-1')}")
     await stage.until(lambda: state(stage, "chunk-1") is NodeState.DEAD, settings.dead_after * 3, "dead in the end")
     await stage.until(lambda: whole_without(stage, "chunk-1"), 60.0, "three replicas without chunk-1")

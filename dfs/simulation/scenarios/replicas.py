@@ -18,17 +18,6 @@ FOUR = ClusterSettings(chunk_servers=4)
 FIVE = ClusterSettings(chunk_servers=5)
 
 
-def chunk_files(stage: Stage, node: str) -> list[str]:
-    """Names of the replicas on a chunk server's disk, unfinished writes among them."""
-    found = paths(stage.cluster.chunks[node].host.disk, f"{DATA}/chunks")
-    return sorted(path.rpartition("/")[2] for path in found)
-
-
-def all_chunk_files(stage: Stage) -> dict[str, list[str]]:
-    """Of every chunk server."""
-    return {node: chunk_files(stage, node) for node in stage.cluster.chunks}
-
-
 def state(stage: Stage, node: str) -> NodeState | None:
     """What the leader thinks of a chunk server; None without a leader."""
     leader = stage.cluster.leader()
@@ -40,7 +29,7 @@ async def power_cut_of_the_room(stage: Stage) -> None:
     for number in range(3):
         await stage.put(f"f{number}")
     await stage.until(lambda: not stage.promise.replica_problem(full=True), 10.0, "three replicas of each chunk")
-    before = all_chunk_files(stage)
+    before = stage.shelves.all_names()
     for node in stage.cluster.chunks.values():
         node.crash()
     await stage.sleep(AWAY)
@@ -48,7 +37,7 @@ async def power_cut_of_the_room(stage: Stage) -> None:
     for node in stage.cluster.chunks.values():
         node.start()
     await stage.until(lambda: {state(stage, node) for node in before} == {NodeState.ALIVE}, 60.0, "all alive again")
-    check(all_chunk_files(stage) == before, "replicas were deleted or copied")
+    check(stage.shelves.all_names() == before, "replicas were deleted or copied")
     check(not stage.promise.replica_problem(full=True), "replicas were evicted from the tables")
 
 
@@ -74,14 +63,14 @@ async def dead_node_comes_back(stage: Stage) -> None:
     """A node that was declared dead comes back: it is alive and its replicas count again."""
     await stage.put("f")
     await stage.until(lambda: not stage.promise.replica_problem(full=True), 10.0, "three replicas of each chunk")
-    before = chunk_files(stage, "chunk-1")
+    before = stage.shelves.names("chunk-1")
     stage.cluster.chunks["chunk-1"].crash()
     await stage.until(lambda: state(stage, "chunk-1") is NodeState.DEAD, 10.0, "chunk-1 declared dead")
     await stage.check_readable()
     stage.cluster.chunks["chunk-1"].start()
     await stage.until(lambda: state(stage, "chunk-1") is NodeState.ALIVE, 5.0, "chunk-1 alive again")
     check(not stage.promise.replica_problem(full=True), "its replicas do not count")
-    check(chunk_files(stage, "chunk-1") == before, "its replicas were touched")
+    check(stage.shelves.names("chunk-1") == before, "its replicas were touched")
 
 
 async def cut_off_node_comes_back(stage: Stage) -> None:
@@ -98,18 +87,18 @@ async def planned_restart(stage: Stage) -> None:
     for number in range(4):
         await stage.put(f"f{number}")
     await stage.until(lambda: not stage.promise.replica_problem(full=True), 10.0, "three replicas of each chunk")
-    before = all_chunk_files(stage)
+    before = stage.shelves.all_names()
     node = stage.cluster.chunks["chunk-1"]
     await node.stop()
     await stage.sleep(stage.cluster.settings.dead_after * 0.5)
     node.start()
     await stage.sleep(stage.cluster.settings.dead_after * 2)
-    check(all_chunk_files(stage) == before, "a planned restart made copies")
+    check(stage.shelves.all_names() == before, "a planned restart made copies")
     await node.stop()
     others = [name for name in before if name != "chunk-1"]
     every = sorted({name for names in before.values() for name in names})
     await stage.until(
-        lambda: all(chunk_files(stage, name) == every for name in others), 60.0, "everything on the other three"
+        lambda: all(stage.shelves.names(name) == every for name in others), 60.0, "everything on the other three"
     )
 
 
@@ -137,7 +126,7 @@ async def below_the_quorum(stage: Stage) -> None:
     await stage.put("before")
     upload = stage.client.run(stage.client.upload(stage.content(4_000_000), "too few"))
     ends = ending(upload)
-    await stage.until(lambda: len(chunk_files(stage, "chunk-1")) > 8, 10.0, "an upload in progress")
+    await stage.until(lambda: len(stage.shelves.names("chunk-1")) > 8, 10.0, "an upload in progress")
     for name in ("chunk-2", "chunk-3"):
         stage.cluster.chunks[name].crash()
     await stage.until(lambda: ends, 60.0, "the upload ends")
@@ -175,8 +164,9 @@ async def retry_beside_first_try(stage: Stage) -> None:
     stage.world.heal()
     await upload
     await stage.sleep(8.0)
-    left = [name for names in all_chunk_files(stage).values() for name in names if not name.endswith(".chunk")]
-    check(not left, f"temporary files are left: {left}")
+    await stage.until(lambda: not any(map(stage.shelves.unfinished, stage.cluster.chunks)), 5.0, "nothing unfinished")
+    half = [name for node in stage.cluster.chunks for name in stage.shelves.half(node)]
+    check(not half, f"not whole are {half}")
 
 
 async def corrupt_replica(stage: Stage) -> None:
@@ -184,9 +174,9 @@ async def corrupt_replica(stage: Stage) -> None:
     await stage.put("f", 300_000)
     await stage.until(lambda: not stage.promise.replica_problem(full=True), 10.0, "three replicas of each chunk")
     disk = stage.cluster.chunks["chunk-1"].host.disk
-    rotten = paths(disk, f"{DATA}/chunks")
-    for path in rotten:
-        disk.flip_bits(path, 1000)
+    rotten = stage.shelves.stored("chunk-1")
+    for replica in rotten:
+        replica.rot(disk, 1000)
     reader = stage.cluster.client()
     for _ in range(40):
         await stage.check_readable(reader)
@@ -205,16 +195,15 @@ async def full_disk(stage: Stage) -> None:
     for number in range(4):
         await stage.put(f"f{number}", 300_000)
     await stage.sleep(1.0)
-    left = [name for name in chunk_files(stage, "chunk-1") if not name.endswith(".chunk")]
-    check(not left, f"temporary files are left: {left}")
+    await stage.until(lambda: not stage.shelves.unfinished("chunk-1"), 5.0, "nothing unfinished is left")
     for node in stage.cluster.chunks.values():
         node.host.disk.capacity = node.host.disk.used
     error = await outcome(stage.client.upload(stage.content(100_000), "too much"))
     check(isinstance(error, DFSError), f"with every disk full an upload is refused, not {error}")
-    files = all_chunk_files(stage)
+    files = stage.shelves.all_names()
     await stage.client.files.delete("before")
     del stage.stored["before"]
-    await stage.until(lambda: all_chunk_files(stage) != files, 60.0, "the deleted file's chunks are collected")
+    await stage.until(lambda: stage.shelves.all_names() != files, 60.0, "the deleted file's chunks are collected")
     for node in stage.cluster.chunks.values():
         node.host.disk.capacity = 1 << 40
 

@@ -6,6 +6,7 @@ from dfs.protocol.values import NodeState
 from dfs.simulation.cluster import ClusterSettings
 from dfs.simulation.inspection import spoken_versions
 from dfs.simulation.nodes import SimulatedNode
+from dfs.simulation.scenarios.moves import whole_without
 from dfs.simulation.scenarios.replicas import state
 from dfs.simulation.stage import Scenario, Stage, check
 
@@ -59,7 +60,57 @@ async def too_new(stage: Stage) -> None:
     await restarted(stage, follower, OLD)
 
 
+async def packing_on_and_off(stage: Stage) -> None:
+    """Chunk servers begin to pack small chunks one after the other, while replicas of the same chunks lie in files
+    elsewhere, and leave off again: what is there stays where it is and is read, copied between both layouts, and
+    deleted."""
+    await stage.put("files")
+    check(layouts(stage) == {name: {FILE} for name in stage.cluster.chunks}, f"at first: {layouts(stage)}")
+    for name, node in list(stage.cluster.chunks.items()):
+        before = stage.shelves.names(name)
+        await packs(stage, node, True)
+        check(stage.shelves.names(name) == before, "a start that packs has touched what is there")
+        await stage.put(f"with {name}")
+        await stage.check_readable()
+    found = layouts(stage)
+    check(sum(len(each) == 2 for each in found.values()) > 1, f"in between: {found}")
+    await stage.until(lambda: not stage.promise.replica_problem(full=True), 10.0, "all replicas of each chunk")
+    stage.cluster.chunks["chunk-1"].kill()
+    await packs(stage, stage.cluster.chunks["chunk-2"], False)
+    await stage.until(lambda: state(stage, "chunk-1") is NodeState.DEAD, 20.0, "chunk-1 is dead to the others")
+    await stage.until(lambda: whole_without(stage, "chunk-1"), 60.0, "copies between both layouts")
+    for node in list(stage.cluster.chunks.values())[1:]:
+        await packs(stage, node, False)
+        await stage.put(f"without {node.name}")
+        await stage.check_readable()
+    for name in list(stage.stored):
+        await stage.client.files.delete(name)
+        del stage.stored[name]
+    others = list(stage.cluster.chunks)[1:]
+    await stage.until(lambda: not any(map(stage.shelves.names, others)), 150.0, "nothing is left of either layout")
+
+
+async def packs(stage: Stage, node: SimulatedNode, wanted: bool) -> None:
+    """A chunk server goes down in order and comes up with DFS_SEGMENTS on or off."""
+    stage.cluster.packs[node.name] = wanted
+    await node.stop()
+    node.start()
+    await stage.until(lambda: stage.shelves.is_open(node.name), 20.0, "it has gone through its folder")
+
+
+FILE, SEGMENT = "file", "segment"
+
+
+def layouts(stage: Stage) -> dict[str, set[str]]:
+    """In which way replicas lie on each chunk server."""
+    return {
+        name: {FILE if replica.sha256 is None else SEGMENT for replica in stage.shelves.stored(name)}
+        for name in stage.cluster.chunks
+    }
+
+
 SCENARIOS = (
+    Scenario("S39", "packing on and off", packing_on_and_off, ClusterSettings(chunk_servers=4, segments=False)),
     Scenario("S39", "a rolling upgrade", rolling_upgrade, ClusterSettings(chunk_servers=4)),
     Scenario("S39", "a release too new", too_new, ClusterSettings(chunk_servers=4)),
 )
