@@ -60,6 +60,15 @@ def peer_round(peer: FilePeer, source: str, size: int, number: int) -> dict[str,
     return found
 
 
+def our_round(cluster: LocalCluster, source: str, size: int, number: int) -> dict[str, float]:
+    """The same through this system."""
+    found = data.ours(cluster, source, size, number)
+    return {
+        **{way: found[way] for way in ("up", "down")},
+        **{f"{way}_cpu": sum(found[f"{way}_cpu"].values()) for way in ("up", "down")},
+    }
+
+
 def summarize(rounds: list[dict[str, float]]) -> dict[str, Any]:
     """Median, least and most of each figure."""
     return {
@@ -76,7 +85,7 @@ def large_files(size: int, rounds: int) -> dict[str, Any]:
         data.make_file(source, size)
         sides: dict[str, Round] = {
             "limit": lambda number: data.bare(os.path.join(cluster.folder, f"bare-{number}"), source, size),
-            "dfs": lambda number: data.ours(cluster, source, size, number),
+            "dfs": partial(our_round, cluster, source, size),
         }
         for peer in (stack.enter_context(SeaweedFS()), stack.enter_context(MooseFS())):
             sides[peer.name] = partial(peer_round, peer, source, size)
