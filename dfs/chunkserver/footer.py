@@ -72,7 +72,8 @@ HEAD_LENGTH = 96
 TRAILER_LENGTH = 12
 MIN_FOOTER = HEAD_LENGTH + TRAILER_LENGTH
 DESCRIPTION_LENGTH = 24  # without the name
-MAX_FOOTER = MIN_FOOTER + 4 * (MAX_CHUNK_SIZE // PIECE) + DESCRIPTION_LENGTH + MAX_NAME
+MAX_DESCRIPTION = DESCRIPTION_LENGTH + MAX_NAME
+MAX_FOOTER = MIN_FOOTER + 4 * (MAX_CHUNK_SIZE // PIECE) + MAX_DESCRIPTION
 LAST, SIZED = 1, 2
 
 _HEAD = struct.Struct(">B3sB3sII16sQQQQ32s")
@@ -150,6 +151,16 @@ def footer_length(length: int, description: Description | None = None) -> int:
     """Bytes of the footer, trailer included, behind a chunk of ``length`` bytes."""
     named = 0 if description is None else DESCRIPTION_LENGTH + len(description.label.name.encode())
     return MIN_FOOTER + 4 * piece_count(length) + named
+
+
+def told_length(content: bytes, length: int) -> int:
+    """Bytes of the footer that begins behind ``length`` bytes of ``content``, by what it says itself, right or wrong;
+    where it is cut or says nothing, of one without a description."""
+    bare = footer_length(length)
+    at = length + bare - TRAILER_LENGTH
+    if content[length : length + 1] != bytes([VERSION]) or len(content) < at + DESCRIPTION_LENGTH:
+        return bare
+    return bare + DESCRIPTION_LENGTH + int(_DESCRIPTION.unpack_from(content, at)[2])
 
 
 def encode(footer: Footer) -> bytes:

@@ -287,8 +287,11 @@ def _raw_body(disk: IDisk, layout: Layout, ref: ChunkRef, place: Place, length: 
 
 
 def _without_head(disk: IDisk, layout: Layout, place: Place, length: int) -> bytes:
+    """The same where no head tells how long the footer is."""
+    most = length + footers.footer_length(length) + footers.MAX_DESCRIPTION
     file = disk.open(layout.segment(segments.name_of(place.segment)), writable=False)
     try:
-        return file.pread(length + footers.footer_length(length), place.offset + BODY)
+        found = file.pread(most, place.offset + BODY)
     finally:
         file.close()
+    return found[: length + footers.told_length(found, length)]

@@ -39,7 +39,7 @@ from dfs.chunkserver.records import REMOVED, SMALL, Place
 from dfs.chunkserver.reservation import Numbers
 from dfs.chunkserver.segments import SmallPut
 from dfs.chunkserver.smallputs import SmallWriting
-from dfs.chunkserver.smallreads import read_batch
+from dfs.chunkserver.smallreads import get_batch
 from dfs.chunkserver.writing import ChunkWriter, WriteRules, remove
 from dfs.disk import suspicion
 from dfs.disk.errors import DiskError, NotFound, SyncFailed
@@ -169,9 +169,14 @@ class ChunkStore:
             raise dfs_error(error, self._node) from error
         finally:
             del self._calls[call]
-            waiting, self._idle = ([], self._idle) if self._calls else (self._idle, [])
-            for each in waiting:
-                each.callback(None)
+            if self._idle and not self._calls:
+                self._runtime.reactor.callLater(0, self._tell_idle)
+
+    def _tell_idle(self) -> None:
+        """A turn after the last call: who awaited it, or waited behind it, may have begun the next one."""
+        waiting, self._idle = ([], self._idle) if self._calls else (self._idle, [])
+        for each in waiting:
+            each.callback(None)
 
     @property
     def waited(self) -> float:
@@ -316,11 +321,8 @@ class ChunkStore:
         return Reading(self, ref, await self.run(ChunkReader, self.disk, self.layout, ref, self.index.place(ref)))
 
     async def get_small(self, refs: Sequence[ChunkRef], most: int) -> list[memoryview | DFSError]:
-        """Whole small replicas, checked: see :func:`dfs.chunkserver.smallreads.read_batch`.  Raises DiskFailed."""
-        listed = [ref for ref in refs if self.index.get(ref) is not None]
-        wanted = [(ref, self.index.place(ref)) for ref in listed]
-        read: list[memoryview | DFSError] = await self.run(read_batch, self.disk, self.layout, wanted, most)
-        found = dict(zip(listed, read, strict=True))
+        """Whole small replicas, checked: see :func:`dfs.chunkserver.smallreads.get_batch`.  Raises DiskFailed."""
+        found = await get_batch(self, [ref for ref in refs if self.index.get(ref) is not None], most)
         missing = ReplicaNotFound(f"{self._node} does not hold this replica")
         return [found.get(ref, missing) for ref in refs]
 

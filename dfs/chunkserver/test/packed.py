@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from crc32c import crc32c
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.chunkserver.layout import Layout
@@ -41,10 +42,14 @@ def small(file_id: int, length: int = 1000) -> SmallPut:
 
 
 async def open_packed(
-    disk: IDisk, threads: IThreads | None = None, rules: WriteRules = PACK, root: str = ROOT
+    disk: IDisk,
+    threads: IThreads | None = None,
+    rules: WriteRules = PACK,
+    root: str = ROOT,
+    clock: Clock | None = None,
 ) -> tuple[ChunkStore, OpenReport]:
     """A store on the folder, formatted if need be."""
-    store = ChunkStore(fake_runtime(threads=threads), disk, formatted(disk, root), "chunk-1", rules)
+    store = ChunkStore(fake_runtime(clock, threads), disk, formatted(disk, root), "chunk-1", rules)
     return store, await store.open()
 
 
@@ -54,6 +59,7 @@ class PackedCase(SynchronousTestCase):
     rules = PACK
 
     def setUp(self) -> None:
+        self.clock = Clock()
         self.disk = SimulatedDisk()
         self.layout = Layout(ROOT, CLUSTER)
         self.report = OpenReport(0, 0, 0, 0, 0)
@@ -61,7 +67,8 @@ class PackedCase(SynchronousTestCase):
 
     def start(self, threads: IThreads | None = None, rules: WriteRules | None = None) -> ChunkStore:
         """What a start finds."""
-        store, self.report = self.run_now(open_packed(self.disk, threads, rules or self.rules))
+        opening = open_packed(self.disk, threads, rules or self.rules, clock=self.clock)
+        store, self.report = self.run_now(opening)
         return store
 
     def restart(self) -> ChunkStore:

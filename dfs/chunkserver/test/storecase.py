@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.chunkserver.store import ChunkStore
@@ -19,7 +20,8 @@ class StoreCase(SynchronousTestCase):
         self.root = self.mktemp()
         self.disk = faulty(RealDisk())
         self.threads = InlineThreads()
-        self.runtime = fake_runtime(threads=self.threads)
+        self.clock = Clock()
+        self.runtime = fake_runtime(self.clock, self.threads)
         self.layout = formatted(self.disk, self.root)
         self.store = self.reopened()
 

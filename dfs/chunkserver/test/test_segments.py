@@ -32,6 +32,7 @@ from dfs.protocol.errors import (
 )
 from dfs.protocol.interfaces import Block
 from dfs.protocol.messages import HeldReplica
+from dfs.protocol.values import Description, Label
 from dfs.simulation.disk import SimulatedDisk
 
 
@@ -102,6 +103,26 @@ class StoreTests(PackedCase):
         for each in done[1:]:
             self.assertIsInstance(self.successResultOf(each)[0], HeldReplica)
         self.assertEqual(self.held(), list(range(1, 30)))
+
+    def test_at_rest(self) -> None:
+        """The store is at rest when what waits behind a sync is done as well, and nothing begins after that: another
+        process may have the folder then (S19)."""
+        threads = InlineThreads()
+        self.disk.end_process()
+        self.store = self.start(threads)
+        self.put(9)
+        threads.held = True
+        done = [self.store.put_small([small(file_id)]) for file_id in (1, 2)]
+        resting = self.store.idle()
+        threads.release()
+        self.clock.advance(0)
+        self.successResultOf(done[0])
+        self.assertNoResult(resting)
+        threads.release()
+        self.clock.advance(0)
+        self.successResultOf(done[1])
+        self.successResultOf(resting)
+        self.assertEqual(threads.waiting, [])
 
     def test_put_again(self) -> None:
         """The same generation with the same bytes is answered with the same number, with others refused (S08)."""
@@ -208,6 +229,18 @@ class StoreTests(PackedCase):
         entry = self.store.quarantine.of(ref(1))[0]
         kept = self.disk.open(f"{self.layout.quarantine}/{entry.name}", writable=False)
         self.assertEqual(kept.pread(1000, 0), bytes_of(1))
+        self.flushLoggedErrors()
+
+    def test_rotten_head_of_a_named_file(self) -> None:
+        """What is kept of a record whose head rotted is whole, with all that its footer says, so that it can be served
+        again: nobody else may have the chunk (S11, S17)."""
+        described = Description(Label("a file's name", 1000, 1 << 16, 2), True, 5)
+        self.successResultOf(self.store.put_small([evolve(small(1), description=described), small(2)]))
+        self.disk.flip_bits(self.segment(), self.offset(1) + 20)
+        self.failureResultOf(Deferred.fromCoroutine(self.store.verify(ref(1))), ReplicaCorrupt)
+        again = self.run_now(keeper_of(self.store).restore(ref(1), sha256_of(bytes_of(1))))
+        self.assertEqual((again, self.holds(1)), (self.store.index.get(ref(1)), True))
+        self.assertEqual(self.run_now(self.store.verify(ref(1))).description, described)
         self.flushLoggedErrors()
 
     def test_unreadable(self) -> None:
