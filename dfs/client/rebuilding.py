@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 
 from dfs.client.concurrency import gather, pause
 from dfs.client.errors import DFSError, FileExists, Unavailable, WrongCluster
-from dfs.client.recovery import Assembly, Candidate, Finding, Names, Verdict, lost_name, shortage
+from dfs.client.recovery import Candidate, Finding, Histories, Names, Verdict, lost_name, shortage
 from dfs.protocol.dial import connect
 from dfs.protocol.errors import Advice, BadRequest, FileNotFound
 from dfs.protocol.interfaces import IConnection, Identity
@@ -248,19 +248,21 @@ class Rebuild:
 
     async def _candidates(self, counting: bool = False) -> AsyncIterator[Candidate]:
         """Every file, in the order of ids."""
-        assembly, current = None, FileId(0)
+        histories, current = None, FileId(0)
         async for file_id, index, replicas in self._merged(counting):
-            if assembly is not None and file_id != current:
-                yield assembly.finish()
-                assembly = None
-            if assembly is None:
-                assembly, current = Assembly(file_id), file_id
-            assembly.add(index, replicas)
+            if histories is not None and file_id != current:
+                for candidate in histories.finish():
+                    yield candidate
+                histories = None
+            if histories is None:
+                histories, current = Histories(file_id), file_id
+            histories.add(index, replicas)
             if counting:
                 highest = max(replica.held.generation for replica in replicas)
                 self._highest = (max(file_id, self._highest[0]), max(highest, self._highest[1]))
-        if assembly is not None:
-            yield assembly.finish()
+        if histories is not None:
+            for candidate in histories.finish():
+                yield candidate
 
     async def _merged(self, counting: bool) -> AsyncIterator[tuple[FileId, int, list[DescribedReplica]]]:
         """Every chunk with its replicas at all servers."""
@@ -305,6 +307,10 @@ class Rebuild:
         if not candidate.whole:
             own = candidate.name or lost_name(candidate)
             return Finding(Verdict.INCOMPLETE, file_id, own, candidate.size, shortage(candidate), told)
+        if candidate.rival:
+            own = candidate.name or lost_name(candidate)
+            sentence = f"{candidate.rival!r}, of another history of the metadata, has the same file id: kept, not named"
+            return Finding(Verdict.REFUSED, file_id, own, candidate.size, sentence, told)
         name, why = names.name_of(candidate)
         new = True
         try:

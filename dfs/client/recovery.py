@@ -11,7 +11,8 @@ was not committed is whole as well: it looks just like a file whose acknowledgem
 for one.  An upload with a gap or without an end never is: it is listed, and no name appears.
 
 Of a chunk with several generations the newest counts: a committed chunk is never placed again, so nothing newer than
-the committed generation was ever issued.
+the committed generation was ever issued.  That holds within one history.  Metadata that was lost before, and founded
+anew without a rebuild, began another, which may have issued the same file ids: files of two histories are never mixed.
 
 Rejected: a mark of the commit in every footer, written afterwards (a second sync a replica of each file, and its
 absence would prove nothing: the acknowledgement goes out before it).
@@ -27,10 +28,11 @@ import enum
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from dfs.protocol.messages import CommittedChunk, DescribedReplica
 from dfs.protocol.values import (
+    HISTORY_SHIFT,
     MAX_CHUNK_SIZE,
     MAX_NAME,
     MIN_CHUNK_SIZE,
@@ -60,7 +62,8 @@ class Verdict(enum.Enum):
 class Candidate:
     """A file as its chunks tell of it.  ``name`` is "" where no replica names it; ``whole``: nothing is missing;
     ``missing`` are the first indexes that are, ``open_end``: nobody knows how many follow.  ``contradictions`` are
-    sentences about chunks of which there is more than one version."""
+    sentences about chunks of which there is more than one version.  ``rival``: how the file is named that has the id,
+    where that is another one of another history."""
 
     file_id: FileId
     name: str
@@ -73,6 +76,7 @@ class Candidate:
     missing: tuple[int, ...]
     open_end: bool
     contradictions: tuple[str, ...]
+    rival: str = ""
 
     @property
     def digest(self) -> bytes:
@@ -170,6 +174,31 @@ class Assembly:
         return Label("", None, min(max(full, MIN_CHUNK_SIZE), MAX_CHUNK_SIZE) // PIECE * PIECE, self._copies)
 
 
+class Histories:
+    """Everything that is held under one file id, apart by the histories that issued it."""
+
+    def __init__(self, file_id: FileId) -> None:
+        self._file_id = file_id
+        self._assemblies: dict[int, Assembly] = {}
+
+    def add(self, index: int, replicas: Sequence[DescribedReplica]) -> None:
+        """All replicas of one chunk; indexes ascend."""
+        apart: dict[int, list[DescribedReplica]] = {}
+        for replica in replicas:
+            apart.setdefault(replica.held.generation >> HISTORY_SHIFT, []).append(replica)
+        for history, some in apart.items():
+            if history not in self._assemblies:
+                self._assemblies[history] = Assembly(self._file_id)
+            self._assemblies[history].add(index, some)
+
+    def finish(self) -> list[Candidate]:
+        """The first has the id: a whole one if there is any, and of several the one that was stored last."""
+        found = [(history, assembly.finish()) for history, assembly in self._assemblies.items()]
+        found.sort(key=lambda each: (each[1].whole, each[1].created_ms, each[0]), reverse=True)
+        first, *others = (candidate for _, candidate in found)
+        return [first, *(evolve(other, rival=first.name or lost_name(first)) for other in others)]
+
+
 def _gaps(good: set[int], count: int) -> tuple[int, ...]:
     """The first indexes below ``count`` that are not good."""
     found: list[int] = []
@@ -190,15 +219,15 @@ class Names:
 
     def note(self, candidate: Candidate) -> None:
         """Every file, whole or not, before the first question."""
-        if candidate.name:
+        if candidate.name and not candidate.rival:
             self._newest[candidate.name] = max(candidate.file_id, self._newest.get(candidate.name, FileId(0)))
 
     def name_of(self, candidate: Candidate) -> tuple[str, str]:
         """The name to recover it under, and why that is not its own ("" where it is)."""
         if not candidate.name:
             return lost_name(candidate), "no replica names it (stored by an older version); its end is taken on trust"
-        newest = self._newest[candidate.name]
-        if newest != candidate.file_id:
+        newest = self._newest.get(candidate.name, candidate.file_id)  # it may have come since they were noted
+        if newest > candidate.file_id:
             return lost_name(candidate), f"a newer file has the name {candidate.name!r}: {newest:016x}"
         return candidate.name, ""
 

@@ -33,7 +33,11 @@ def commit(state: Transaction, command: CommitFile) -> FileInfo:
     done = state.file(command.file_id)
     if done is not None and (done.epoch, done.size, done.digest) == (command.epoch, command.size, command.digest):
         return describe(command.file_id, done)  # said again beyond the session's memory
-    upload = writer(state, command.file_id, command.epoch)
+    return appear(state, command, writer(state, command.file_id, command.epoch))
+
+
+def appear(state: Transaction, command: CommitFile, upload: UploadRecord) -> FileInfo:
+    """The upload becomes a file, if it is whole and its name is nobody's."""
     _check_whole(state, command, upload)
     if state.name(upload.name) is not None:
         raise FileExists(f"{upload.name!r} was created by somebody else meanwhile", hint="choose another name")
@@ -102,6 +106,8 @@ def _delete_upload(state: Transaction, file_id: int) -> FileInfo:
     upload = state.upload(file_id)
     if upload is None:
         raise FileNotFound(f"there is no file with id {file_id:016x}")
+    if upload.epoch == RECOVERED:
+        state.put_deleted(file_id)
     end_upload(state, file_id)
     return FileInfo(
         name=upload.name,

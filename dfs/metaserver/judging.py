@@ -76,7 +76,7 @@ class Judging:
             _log.info("{node} is {state} now", node=entry.record.name, state=state.name.lower())
         if state is NodeState.DEAD and former is not NodeState.DEAD:
             term.orders.dropped(number)
-            term.trims.trimmer.node_died(number)
+            term.trims.node_died(number)
             term.repair.pairs.forget(number)
             term.repair_duty.nudge()
 

@@ -175,6 +175,7 @@ class LeaderTerm:
         self.repair.planner.forget(number)
         self.liveness.forget(number)
         self.repair.pairs.forget(number)
+        self.trims.stale.forget(number)
         self.judging.forget(number)
         self.seams.roster.forget(number)
 

@@ -8,8 +8,8 @@ epoch 0 never expires, and what was not recovered is unknown, and kept.
 Ids go on far above all that was seen, within the history that was seen: what is on a server that is away now is not
 taken for something new, and what is issued from now on is never taken for something old (S28).
 
-A file that was recovered and then deleted is remembered for good: a server that comes late cannot bring it back with a
-second run (S36).
+A file that was recovered, in part or whole, and then deleted is remembered for good: a server that comes late cannot
+bring it back with a second run (S36).  Of what this namespace issued since, it knows best itself.
 """
 
 from __future__ import annotations
@@ -55,8 +55,10 @@ def recover(state: Transaction, command: RecoverFile) -> Changed:
     rebuild = state.rebuild()
     if rebuild is None:
         raise Forbidden("no rebuild was begun here", hint="dfs rebuild does both")
+    file_id, head = command.file_id, state.head
+    if rebuild.file_id < file_id <= head.incarnation << 48 | head.file_counter:
+        return Changed(0)
     _check(command, rebuild)
-    file_id = command.file_id
     if state.deleted(file_id) or state.garbage(file_id) is not None:
         raise FileNotFound(f"{command.name!r} was deleted since it was recovered")
     done = state.file(file_id)
@@ -66,11 +68,11 @@ def recover(state: Transaction, command: RecoverFile) -> Changed:
         return Changed(0)
     if state.name(command.name) is not None:
         raise FileExists(f"{command.name!r} belongs to another file")
-    new = _put_chunks(state, command)
+    upload, new = _put_chunks(state, command)
     if command.first_index + len(command.chunks) < command.count:
         return Changed(new)
     fields = (file_id, RECOVERED, command.size, command.count, command.digest, command.created_ms)
-    files.commit(state, CommitFile(NOBODY, *fields))
+    files.appear(state, CommitFile(NOBODY, *fields), upload)
     return Changed(new + 1)
 
 
@@ -88,8 +90,9 @@ def _check(command: RecoverFile, rebuild: RebuildRecord) -> None:
         raise BadRequest(f"a chunk has 1 to {command.chunk_size} bytes")
 
 
-def _put_chunks(state: Transaction, command: RecoverFile) -> int:
-    """Record the chunks that are not yet; the upload's counters run along.  Raises BadRequest."""
+def _put_chunks(state: Transaction, command: RecoverFile) -> tuple[UploadRecord, int]:
+    """Record the chunks that are not yet, and how many these are; the upload's counters run along.  Raises
+    BadRequest."""
     upload = state.upload(command.file_id)
     if upload is None:
         state.head.uploads += 1
@@ -120,7 +123,7 @@ def _put_chunks(state: Transaction, command: RecoverFile) -> int:
         extent=max([upload.extent, *(chunk.index + 1 for chunk in fresh)]),
     )
     state.put_upload(command.file_id, upload)
-    return len(fresh)
+    return upload, len(fresh)
 
 
 def _is_new(state: Transaction, file_id: int, chunk: CommittedChunk) -> bool:

@@ -15,7 +15,7 @@ from twisted.internet.defer import DeferredLock
 from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import evened, queries
 from dfs.metaserver.answers import Changed
-from dfs.metaserver.commands import AddReplicas, Lost, RemoveReplicas
+from dfs.metaserver.commands import MAX_COMMITS, AddReplicas, Lost, RemoveReplicas
 from dfs.metaserver.metering import Meter
 from dfs.metaserver.mover import Need
 from dfs.metaserver.moves import Copy
@@ -163,11 +163,11 @@ class Repair:
         self._term.tales.add(EventKind.SET_ASIDE, 0, chunk.length, reason)
 
     async def _record(self, results: Sequence[JobResult]) -> None:
-        """One entry for what one beat tells; also of files that ended: then their node is noted, to delete there too
-        (S15)."""
+        """One entry for what one beat tells, or more where it tells of more than fits; also of files that ended: then
+        their node is noted, to delete there too (S15)."""
         commits = await self._seams.reader.look(_commits, results) if results else ()
-        if commits:
-            await self._seams.proposer.propose(AddReplicas(commits), Changed)
+        for first in range(0, len(commits), MAX_COMMITS):
+            await self._seams.proposer.propose(AddReplicas(commits[first : first + MAX_COMMITS]), Changed)
 
     # ---- doubts
 

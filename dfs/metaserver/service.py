@@ -195,9 +195,12 @@ class MetaService:
 
     async def _recover_file(self, _: IConnection, request: m.RecoverFile) -> m.Recovered:
         term = self.leading()
-        changed = await self.seams.proposer.propose(request, Changed)
-        if changed.count:
-            term.inventorying.recovered()
+        changed: Changed | None = None
+        try:
+            changed = await self.seams.proposer.propose(request, Changed)
+        finally:
+            if changed is None or changed.count:  # one that is not waited for may be recorded all the same
+                term.inventorying.recovered()
         return m.Recovered(changed.count > 0)
 
     # ---- IService

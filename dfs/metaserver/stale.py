@@ -79,21 +79,34 @@ class StaleReplicas:
 
     def __init__(self, first_job: int) -> None:
         self._next_job = first_job
-        self._waiting: OrderedDict[Stale, None] = OrderedDict()
+        self._waiting: dict[int, OrderedDict[Stale, None]] = {}  # by node, for they wait for their node's inventory
+        self._count = 0
         self._ordered: dict[int, tuple[Stale, float]] = {}
 
     def offer(self, stale: Stale) -> None:
         """An inventory named it."""
-        if len(self._waiting) < MAX_WAITING:
-            self._waiting[stale] = None
+        waiting = self._waiting.setdefault(stale.node, OrderedDict())
+        if self._count < MAX_WAITING and stale not in waiting:
+            waiting[stale] = None
+            self._count += 1
 
     def request(self, may_delete: Callable[[int], bool]) -> tuple[Stale, ...]:
-        """What to look at now: of nodes to which orders may go; the others wait."""
+        """What to look at now: of nodes to which orders may go; the others wait, and cost one look a node."""
         room = min(PAGE, MAX_ORDERED - len(self._ordered))
-        found = [stale for stale in self._waiting if may_delete(stale.node)][: max(0, room)]
-        for stale in found:
-            del self._waiting[stale]
+        found: list[Stale] = []
+        for node, waiting in list(self._waiting.items()):
+            if len(found) >= room:
+                break
+            if may_delete(node):
+                found += [waiting.popitem(last=False)[0] for _ in range(min(room - len(found), len(waiting)))]
+            if not waiting:
+                del self._waiting[node]
+        self._count -= len(found)
         return tuple(found)
+
+    def forget(self, node: int) -> None:
+        """It is dead or removed: what waits for it takes nobody's place.  When it returns its inventory names it."""
+        self._count -= len(self._waiting.pop(node, ()))
 
     def receive(
         self, rows: Iterable[tuple[Stale, ChunkCopies | None]], views: Mapping[int, NodeView], now: float

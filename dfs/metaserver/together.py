@@ -100,9 +100,15 @@ def finish(state: Transaction, command: FinishUploads) -> UploadsFinished:
 
 
 def _is_whole(state: Transaction, item: ChunkCommit) -> bool:
-    """Whether the chunk is all of its file: of an upload of this size, or of a file that was finished already."""
-    holder = state.upload(item.file_id) or state.file(item.file_id)
-    return item.index == 0 and holder is not None and holder.size == item.length
+    """Whether the chunk is all of its file: of an upload of this size by the writer to whom it was granted, or of a
+    file that was finished already."""
+    upload = state.upload(item.file_id)
+    if upload is not None:
+        chunk = state.chunk(item.file_id, item.index)
+        fenced_off = chunk is None or chunk.epoch != upload.epoch  # somebody took the upload over since
+        return item.index == 0 and upload.size == item.length and not fenced_off
+    file = state.file(item.file_id)
+    return item.index == 0 and file is not None and file.size == item.length
 
 
 def _finish(state: Transaction, item: ChunkCommit, wall_ms: int) -> None:

@@ -13,7 +13,7 @@ from dfs.metaserver.answers import Changed, Retired
 from dfs.metaserver.commands_moving import RetireReplicas, TrimmedReplicas
 from dfs.metaserver.stale import Stale, StaleOrder, StaleReplicas
 from dfs.metaserver.stale import answer as stale_answer
-from dfs.metaserver.trimming import STEP_SECONDS, Order, Trim, Trimmer, Verify, answer, retirement
+from dfs.metaserver.trimming import STEP_SECONDS, Order, Trimmer, Verify, answer, retirement
 from dfs.protocol.messages import (
     EventKind,
     Heartbeat,
@@ -103,23 +103,7 @@ class Trims:
     def _order(self, order: Order) -> None:
         trim = order.trim
         chunk = trim.copies
-        job = Job(
-            job=order.job,
-            kind=JobKind.TRIM,
-            file_id=FileId(chunk.file_id),
-            index=chunk.index,
-            generation=Generation(chunk.generation),
-            length=chunk.length,
-            sha256=chunk.sha256,
-            targets=(),
-            grant=None,
-            removal=self._term.granter.removal(self._removal(trim)),
-        )
-        self._term.orders.put(trim.goes, job, self._seams.seconds() + STEP_SECONDS)
-
-    def _removal(self, trim: Trim) -> Removal:
-        chunk = trim.copies
-        return Removal(
+        removal = Removal(
             kind=RemovalKind.SURPLUS,
             file_id=FileId(chunk.file_id),
             index=chunk.index,
@@ -133,6 +117,23 @@ class Trims:
             expires_ms=0,
             mac=bytes(32),
         )
+        self._take_away(order.job, removal, chunk.length, chunk.sha256)
+
+    def _take_away(self, job: int, removal: Removal, length: int, sha256: bytes) -> None:
+        """Have the node of ``removal`` give its replica up."""
+        order = Job(
+            job=job,
+            kind=JobKind.TRIM,
+            file_id=removal.file_id,
+            index=removal.index,
+            generation=removal.generation,
+            length=length,
+            sha256=sha256,
+            targets=(),
+            grant=None,
+            removal=self._term.granter.removal(removal),
+        )
+        self._term.orders.put(removal.node, order, self._seams.seconds() + STEP_SECONDS)
 
     # ---- generations that were given up
 
@@ -167,21 +168,14 @@ class Trims:
             expires_ms=0,
             mac=bytes(32),
         )
-        job = Job(
-            job=order.job,
-            kind=JobKind.TRIM,
-            file_id=removal.file_id,
-            index=removal.index,
-            generation=removal.generation,
-            length=stale.length,
-            sha256=bytes(32),
-            targets=(),
-            grant=None,
-            removal=self._term.granter.removal(removal),
-        )
-        self._term.orders.put(stale.node, job, self._seams.seconds() + STEP_SECONDS)
+        self._take_away(order.job, removal, stale.length, bytes(32))
 
     # ---- how orders ended
+
+    def node_died(self, node: int) -> None:
+        """What counted on it, or waited for it, is given up."""
+        self.trimmer.node_died(node)
+        self.stale.forget(node)
 
     def verified(self, result: JobResult) -> None:
         """A node read its replica; the job may be anybody's."""

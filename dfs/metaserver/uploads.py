@@ -129,7 +129,7 @@ def gone(state: Transaction, file_id: int) -> UploadGone | FileExists:
 def writer(state: Transaction, file_id: int, epoch: int) -> UploadRecord:
     """The upload, for the writer who holds it.  Raises StaleEpoch, UploadGone, FileExists."""
     upload = state.upload(file_id)
-    if upload is None:
+    if upload is None or upload.epoch == RECOVERED:
         raise gone(state, file_id)
     if epoch != upload.epoch:
         raise StaleEpoch("another writer resumed this upload", hint="resume it again to take it back")

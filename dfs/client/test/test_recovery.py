@@ -7,9 +7,9 @@ import hashlib
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.client.recovery import LOST, Assembly, Candidate, Names, lost_name, ranges, shortage
+from dfs.client.recovery import LOST, Assembly, Candidate, Histories, Names, lost_name, ranges, shortage
 from dfs.protocol.messages import DescribedReplica, HeldReplica
-from dfs.protocol.values import PIECE, Description, FileId, Generation, Label, file_digest
+from dfs.protocol.values import HISTORY_SHIFT, PIECE, Description, FileId, Generation, Label, file_digest
 
 CHUNK = 2 * PIECE
 LABEL = Label("a/b", None, CHUNK, 3)
@@ -126,7 +126,52 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIn(f"{9:016x}", why)
         self.assertEqual(names.name_of(nameless)[0], f"{LOST}/{6:016x}")
 
+    def test_a_name_that_came_later(self) -> None:
+        """A file that came between the two looks at a cluster in use has its own name."""
+        names = Names()
+        names.note(judged([replica(0, last=True)], file_id=5))
+        self.assertEqual(names.name_of(judged([replica(0, last=True)], file_id=9)), ("a/b", ""))
+        alone = judged([replica(0, label=evolve(LABEL, name="c"), last=True)], file_id=4)
+        self.assertEqual(names.name_of(alone), ("c", ""))
+
     def test_long_names(self) -> None:
         """A name that has no room behind lost+found is left out."""
         found = judged([replica(0, label=evolve(LABEL, name="x" * 4096), last=True)])
         self.assertEqual(lost_name(found), f"{LOST}/{7:016x}")
+
+
+class HistoryTests(SynchronousTestCase):
+    """Two histories of lost metadata issued the same file id."""
+
+    def found(self, *chunks: list[DescribedReplica]) -> list[Candidate]:
+        histories = Histories(FileId(7))
+        for replicas in chunks:
+            histories.add(replicas[0].held.index, replicas)
+        return histories.finish()
+
+    def of(self, history: int, index: int, name: str, last: bool = False) -> DescribedReplica:
+        said = replica(index, label=evolve(LABEL, name=name), last=last, content=name.encode())
+        return evolve(said, held=evolve(said.held, generation=Generation(history << HISTORY_SHIFT | 1 + index)))
+
+    def test_never_mixed(self) -> None:
+        """Chunks of different histories never make one file, and each file is told of (S16)."""
+        for one, other in ((1, 2), (2, 1)):
+            long = [self.of(one, 0, "long"), self.of(one, 1, "long", last=True)]
+            short = self.of(other, 0, "short", last=True)
+            found = self.found([long[0], short], [long[1]])
+            self.assertEqual(sorted((each.name, each.whole, len(each.chunks)) for each in found), [
+                ("long", True, 2), ("short", True, 1),
+            ])  # fmt: skip
+            self.assertEqual([each.rival for each in found], ["", found[0].name])
+            self.assertEqual({each.contradictions for each in found}, {()})
+
+    def test_the_whole_one_has_the_id(self) -> None:
+        """A file that is not whole takes the id from none that is, and has a word in no name."""
+        for one, other in ((1, 2), (2, 1)):
+            whole, cut = self.of(one, 0, "whole", last=True), self.of(other, 0, "cut")
+            found = self.found([cut, whole])
+            self.assertEqual([(each.name, each.whole) for each in found], [("whole", True), ("cut", False)])
+        names = Names()
+        names.note(found[1])
+        older = judged([replica(0, label=evolve(LABEL, name="cut"), last=True)], file_id=3)
+        self.assertEqual(names.name_of(older), ("cut", ""))

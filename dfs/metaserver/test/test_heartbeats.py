@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.metaserver import queries
-from dfs.metaserver.commands import AddReplicas, Command
+from dfs.metaserver.commands import MAX_COMMITS, AddReplicas, Command
 from dfs.metaserver.test.cluster import SHA256, Chunk, Cluster
 from dfs.protocol import messages as m
 from dfs.protocol.errors import ReplicaCorrupt, ReplicaNotFound
@@ -130,6 +130,18 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(sum(adds), len(self.jobs(cluster, m.JobKind.COPY)))
         self.assertGreater(max(adds), 1)
         self.assertLess(len(adds), sum(adds))
+
+    def test_more_copies_than_an_entry_takes(self) -> None:
+        """A node that tells of more copies at once than an entry of the log takes is not refused for ever (S12)."""
+        cluster = self.cluster(4)
+        file = cluster.store("f")
+        teller = cluster.chunks[0]
+        teller.results = {
+            job: m.JobResult(job, m.JobKind.COPY, file.file_id, 0, Generation(1), teller.node, 1000 + job, 0, "")
+            for job in range(1, MAX_COMMITS + 2)
+        }
+        cluster.world.run_until(lambda: not teller.results)
+        self.assertEqual(teller.refused, [])
 
     def test_debt_is_told(self) -> None:
         """What cannot be healed for lack of nodes is counted: chunks, bytes, and those with a single copy."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, cast
 
 from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.kv.memory import MemoryStore
@@ -95,6 +97,9 @@ class SettlingTests(SynchronousTestCase):
         assert term is not None
         self.seconds = term.seams.seconds
         self.world, self.inventorying = cluster.world, term.inventorying
+        service = cluster.leader().server._service
+        assert service is not None
+        self.service = service
         self.nodes = [chunk.node for chunk in cluster.chunks]
         self.world.run_until(lambda: all(self.inventorying.may_delete(node) for node in self.nodes))
         for chunk in cluster.chunks:
@@ -124,6 +129,18 @@ class SettlingTests(SynchronousTestCase):
         self.assertFalse(self.inventorying.ask(self.nodes[1]))
         del self.inventorying._turns[self.nodes[0]]  # it has ended
         self.assertTrue(self.inventorying.ask(self.nodes[0]))
+
+    def test_recorded_though_nobody_waited(self) -> None:
+        """A part whose teller hung up may be recorded all the same, and is not new when it is told again: the nodes are
+        asked what they hold of it (S12)."""
+        for request, patient in ((BeginRebuild(FileId(FILE), Generation(GENERATION)), True), (part(), False)):
+            asked = self.service.handlers[type(request)](cast(Any, None), request)
+            answer = Deferred.fromCoroutine(cast(Coroutine[Any, Any, object], asked))
+            self.world.run(1.0 if patient else 0.0)
+            _ = answer.addErrback(lambda failure: failure.trap(CancelledError) and None)
+            answer.cancel()
+        self.world.run(QUIET)
+        self.assertFalse(self.inventorying.is_settled(self.nodes))
 
     def test_not_without_end(self) -> None:
         """A node that never tells holds healing up for a bounded time (S12)."""
@@ -210,6 +227,44 @@ class RecoverTests(SynchronousTestCase):
         freed = tuple(commands.Freed(index, self.node) for index in range(2))
         self.assertTrue(self.bench.do(commands.CollectGarbage(FILE, freed)).finished)
         self.assertRaises(FileNotFound, self.bench.do, part())
+
+    def test_deleted_in_part(self) -> None:
+        """What was recovered in part and then deleted by its id does not come back either (S36)."""
+        self.bench.do(part(0, 2, 5))
+        self.bench.do(commands.DeleteFile(self.bench.operation(), None, FILE))
+        freed = tuple(commands.Freed(index, self.node) for index in range(2))
+        self.assertTrue(self.bench.do(commands.CollectGarbage(FILE, freed)).finished)
+        self.assertRaises(FileNotFound, self.bench.do, part(0, 5, 5))
+
+    def test_nobody_writes_it(self) -> None:
+        """What a rebuild recorded and did not finish has no writer: whoever names its epoch adds no chunk, makes no
+        name appear and ends nothing (S16)."""
+        self.bench.do(part(0, 2, 5))
+        digest = file_digest(sha(0) + sha(1))
+        for strange in (
+            commands.AllocateChunks(FILE, 0, 2, ((1, 2, 3),)),
+            commands.ReplaceChunk(FILE, 0, 1, GENERATION - 1, (1, 2, 3)),
+            commands.CommitFile(self.bench.operation(), FILE, 0, 5 * CHUNK, 5, digest, 7),
+            commands.AbortUpload(self.bench.operation(), FILE, 0),
+        ):
+            self.assertRaises(UploadGone, self.bench.do, strange)
+        self.assertEqual(self.bench.do(part(2, 3, 5)).count, 4)
+        self.assertEqual(queries.get_file(self.store, "a", None).count, 5)
+
+    def test_what_was_issued_since(self) -> None:
+        """A second run on a cluster in use finds its new files and uploads, too: metadata knows them, whatever became
+        of them; ids that it never issued are refused still."""
+        for name in ("new", "ended"):
+            self.bench.store_file(name)
+        self.bench.do(commands.DeleteFile(self.bench.operation(), "ended", None))
+        under_way = self.bench.create("under way").file_id
+        before = self.bench.machine.head
+        for file_id in range(FILE + LEAP + 1, FILE + LEAP + 4):
+            self.assertEqual(self.bench.do(part(name="new", file_id=file_id)).count, 0)
+        self.assertEqual(under_way, FILE + LEAP + 3)
+        self.assertRaises(BadRequest, self.bench.do, part(name="later", file_id=under_way + 1))
+        after = self.bench.machine.head
+        self.assertEqual((after.files, after.uploads, after.chunks), (before.files, before.uploads, before.chunks))
 
     def test_names_are_not_taken(self) -> None:
         """A name that another file has is refused, so that the recovered one goes elsewhere."""

@@ -64,6 +64,26 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(self.found.request(lambda node: node == 5), (stale(5),))
         self.assertEqual(self.found.request(lambda node: True), (stale(4),))
 
+    def test_nodes_that_wait_stand_in_nobodys_way(self) -> None:
+        """What waits for a node's inventory costs one look at the node, not one a replica; a node that died gives up
+        its places, and they are there again when its inventory names them (S13)."""
+        for index in range(MAX_WAITING + 10):
+            self.found.offer(stale(4, index=index))
+        looked: list[int] = []
+
+        def look(node: int) -> bool:
+            looked.append(node)
+            return False
+
+        self.assertEqual((self.found.request(look), looked), ((), [4]))
+        self.found.offer(stale(5))
+        self.found.forget(4)
+        self.found.offer(stale(5))
+        self.assertEqual(self.found.request(lambda node: True), (stale(5),))
+        for index in range(MAX_WAITING):
+            self.found.offer(stale(4, index=index))
+        self.assertEqual(len(self.found.request(lambda node: True)), PAGE)
+
     def test_bounds(self) -> None:
         """What waits and what is out are bounded."""
         for index in range(MAX_WAITING + 10):

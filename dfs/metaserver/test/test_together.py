@@ -170,6 +170,18 @@ class TogetherTests(SynchronousTestCase):
         self.assertEqual(self.bench.machine.head.files, 1)
         self.assertEqual(self.codes(self.commit(self.finished(c, 10))), [FileExists.code])
 
+    def test_taken_over(self) -> None:
+        """The word of a chunk that a former writer stored, said again after another one took the upload over, makes no
+        name appear: that is for the writer who has the upload to say (S46)."""
+        a, b = self.granted(self.create(("same", 10), ("same", 10)))
+        first, second = self.word(a, 10), self.word(b, 10)
+        self.assertEqual(self.finish(first, second), [FINISHED, FinishOutcome.COMMITTED])
+        self.bench.do(commands.DeleteFile(self.bench.operation(), "same", None))
+        self.bench.do(commands.ResumeUpload(self.bench.operation(), b.file_id, ()))
+        self.assertEqual(self.finish(second), [FinishOutcome.COMMITTED])
+        self.assertEqual(self.bench.machine.head.files, 0)
+        self.assertEqual(self.codes(self.commit(self.finished(b, 10, epoch=2))), [0])
+
     def test_open(self) -> None:
         """Files are opened by name or id with their only chunk; one that is not there stands for itself (S42)."""
         self.bench.store_file("one")

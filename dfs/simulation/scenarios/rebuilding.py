@@ -159,6 +159,7 @@ async def recovered_with_all(stage: Stage, only_there: list[str]) -> None:
     check(verdicts["one"] is Verdict.REFUSED, f"a file that was deleted meanwhile is {verdicts['one']}")
     check(verdicts["many/chunks"] is Verdict.KNOWN, f"what was recovered before is {verdicts['many/chunks']}")
     check(verdicts["unfinished"] is Verdict.INCOMPLETE, f"an unfinished upload is {verdicts['unfinished']}")
+    check(verdicts["new"] is Verdict.KNOWN, f"what was stored since is {verdicts['new']}")
     recovered = verdicts[only_there[0]] in (Verdict.RECOVERED, Verdict.KNOWN)
     check(recovered, f"what the late server has is {verdicts[only_there[0]]}")
     apart = [name for name in verdicts if name.startswith("lost+found/") and name.endswith(only_there[1])]
