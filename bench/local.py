@@ -75,6 +75,7 @@ class LocalCluster:
         self.folder = tempfile.mkdtemp(prefix="dfs-bench-")
         self.dir = os.path.join(self.folder, "cluster")
         self._environment = {**os.environ, **(environment or {}), "DFS_STATE": os.path.join(self.folder, "state")}
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's commands are not compiled anew each time
 
     def __enter__(self) -> LocalCluster:
         try:

@@ -35,6 +35,7 @@ def execute(arguments: list[str], log: Path, timeout: float, cwd: Path = ROOT, n
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     environ = {**os.environ, "PYTHONPATH": str(cwd)}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # every process would compile every module
     if niceness:
         arguments = ["nice", "-n", str(niceness), *arguments]
     with log.open("w", encoding="utf-8") as output:
