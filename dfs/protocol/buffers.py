@@ -62,3 +62,6 @@ class Buffers:
 
 BUFFERS = Buffers()
 """Those of this process."""
+
+WASTE = memoryview(bytearray(BLOCK))
+"""Where blocks are received that nobody wants: any number at the same time, for nobody looks at it."""

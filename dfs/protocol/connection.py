@@ -167,7 +167,7 @@ class Connection(Protocol):
         self.cluster_time_ms = theirs.cluster_time_ms
         bulk = theirs.purpose is Purpose.BULK
         self._slot = StreamSlot(self._port, self._asked, self._served, bulk, self._dialer)
-        self._decoder.blocks = bulk
+        self._decoder.blocks, self._decoder.wanted = bulk, self._slot.wants
         self._decoder.limit = MAX_BODY if established.trusted or self._dialer else MAX_STRANGER_BODY
         self._port.configure(BULK_BUFFER if bulk else CONTROL_BUFFER, gathers=theirs.purpose is Purpose.CONTROL)
         if bulk:

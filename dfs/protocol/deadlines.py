@@ -29,6 +29,10 @@ class Deadlines:
         """``expired`` is called in ``seconds``, unless it is ended before."""
         due = self._reactor.seconds() + seconds
         self._due[request_id] = (due, seconds)
+        self._wake(due, seconds)
+
+    def _wake(self, due: float, seconds: float) -> None:
+        """Look at ``due``, which is in ``seconds``, at the latest."""
         if self._timer is None:
             self._set_for = due
             self._timer = self._reactor.callLater(seconds, self._look)
@@ -54,6 +58,6 @@ class Deadlines:
         for request_id, seconds in late:
             if self._due.pop(request_id, None) is not None:  # else one that expired ended it
                 self._expired(request_id, seconds)
-        if self._due and self._timer is None:
-            self._set_for = min(due for due, _ in self._due.values())
-            self._timer = self._reactor.callLater(max(self._set_for - now, 0.0), self._look)
+        if self._due:  # the timer runs already where one that expired began another, which may be due later than the rest
+            earliest = min(due for due, _ in self._due.values())
+            self._wake(earliest, max(earliest - now, 0.0))

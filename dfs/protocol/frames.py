@@ -26,7 +26,8 @@ that a peer that drips bytes costs no more memory than one that does not.
 
 Invariants: a frame's length is checked against the limit in force before its
 body is waited for; nothing but a DFSError is raised, after which the decoder is dead;
-memory is bounded by one frame and one receive.
+memory is bounded by one frame and one receive; a BLOCK that nobody wants (its stream is
+over) takes none, so that a stranger whose puts are refused cannot have us hold a MiB for each connection.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ from __future__ import annotations
 import enum
 import struct
 from collections import deque
+from collections.abc import Callable
 
 from attrs import define, frozen
 from crc32c import crc32c
 
-from dfs.protocol.buffers import BUFFERS
+from dfs.protocol.buffers import BUFFERS, WASTE
 from dfs.protocol.errors import BadRequest, DFSError, VersionMismatch
 from dfs.protocol.interfaces import Block
 from dfs.protocol.limits import MAX_BLOCK_BODY, MAX_BODY, MAX_HELLO_BODY
@@ -78,7 +80,7 @@ _TYPES = {int(member): member for member in FrameType}
 
 @frozen
 class Frame:
-    """One frame received.  ``block`` is there for BLOCK, else the ``body``."""
+    """One frame received.  ``block`` is there for a BLOCK that is wanted, the ``body`` for all other types."""
 
     type: FrameType
     code: int
@@ -122,13 +124,14 @@ def decode_end(body: bytes) -> tuple[int, bytes]:
 
 @define
 class _Filling:
-    """A BLOCK whose data come: ``room`` is what of ``data`` is still empty."""
+    """A BLOCK whose data come: ``room`` is what of ``data`` is still empty; ``wanted``, or received into WASTE."""
 
     request: int
     offset: int
     crcs: tuple[int, ...]
     data: memoryview
     room: memoryview
+    wanted: bool
 
 
 class FrameDecoder:
@@ -136,11 +139,13 @@ class FrameDecoder:
 
     :ivar limit: the longest body of a frame that is no BLOCK; raised when Hello is finished.
     :ivar blocks: whether BLOCK frames may come at all.
+    :ivar wanted: whether anyone still wants a BLOCK of this stream; asked once its head is there.  May raise DFSError.
     """
 
     def __init__(self) -> None:
         self.limit = MAX_HELLO_BODY
         self.blocks = False
+        self.wanted: Callable[[int], bool] = lambda stream_id: True
         self._chunks: deque[bytes] = deque()
         self._at = 0  # offset in the first chunk
         self._size = 0  # bytes not yet taken
@@ -258,8 +263,9 @@ class FrameDecoder:
             raise BadRequest(f"a BLOCK of {length} bytes from {offset} in a frame of {frame_length}")
         _check_sum(crc32c(head, covered), checksum)
         crcs = struct.unpack_from(f">{count}I", head, BLOCK_HEAD_LENGTH)
-        data = BUFFERS.take(length)
-        self._filling = filling = _Filling(request, offset, crcs, data, data)
+        wanted = self.wanted(request)
+        data = BUFFERS.take(length) if wanted else WASTE[:length]
+        self._filling = filling = _Filling(request, offset, crcs, data, data, wanted)
         while filling.room and self._size:
             view = self._view(len(filling.room))
             filling.room[: len(view)] = view
@@ -271,9 +277,8 @@ class FrameDecoder:
             return None
         self._filling = None
         data = filling.data
-        return Frame(
-            FrameType.BLOCK, 0, filling.request, b"", Block(filling.offset, len(data), filling.crcs, (data,))
-        )
+        block = Block(filling.offset, len(data), filling.crcs, (data,)) if filling.wanted else None
+        return Frame(FrameType.BLOCK, 0, filling.request, b"", block)
 
     def _take(self, length: int) -> bytes:
         """The next ``length`` bytes, which are there, joined."""

@@ -152,6 +152,10 @@ class StreamSlot:
         if self._outgoing is not None and self._outgoing.stream_id == request_id:
             self._outgoing.fail(BadRequest("the reader gave up"))
 
+    def wants(self, stream_id: int) -> bool:
+        """Whether a BLOCK of this stream has a reader.  Raises BadRequest for a stream that never was."""
+        return self._incoming_of(stream_id) is not None
+
     def block_came(self, frame: Frame) -> None:
         """Raises BadRequest for a part of a stream that never was."""
         stream = self._incoming_of(frame.request)

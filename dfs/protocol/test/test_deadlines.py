@@ -60,6 +60,21 @@ class DeadlineTests(SynchronousTestCase):
         self.run_for(6)
         self.assertEqual(late, [1, 5, 7])
 
+    def test_one_begins_another(self) -> None:
+        """A request that is asked anew when its deadline passed, with more time, delays the deadline of no other."""
+        late: list[tuple[float, int]] = []
+
+        def expired(request_id: int, _: float) -> None:
+            late.append((self.clock.seconds(), request_id))
+            if request_id == 1:
+                deadlines.begin(5, 30.0)
+
+        deadlines = Deadlines(self.clock, expired)
+        deadlines.begin(1, 1.0)
+        deadlines.begin(3, 2.0)
+        self.run_for(70)
+        self.assertEqual(late, [(1.0, 1), (2.0, 3), (31.0, 5)])
+
     def test_stop(self) -> None:
         """After its end nothing is called, and nothing is left on the clock."""
         self.deadlines.begin(1, 1.0)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from crc32c import crc32c
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.protocol.errors import DFSError
+from dfs.protocol import frames
+from dfs.protocol.buffers import Buffers
+from dfs.protocol.errors import DFSError, Forbidden
 from dfs.protocol.failures import decode_error
 from dfs.protocol.frames import FrameDecoder, FrameType, encode_block, encode_end, encode_frame
 from dfs.protocol.hello import Handshake
@@ -19,7 +22,7 @@ from dfs.protocol.limits import HELLO_TIMEOUT, MAX_STRANGER_BODY
 from dfs.protocol.messages import Lease, VerifyChunk
 from dfs.protocol.requests import encode_request
 from dfs.protocol.test.nodes import ASK, Room, blocks, identity, put_request
-from dfs.protocol.values import FileId, Generation, Purpose, Role
+from dfs.protocol.values import BLOCK, FileId, Generation, Purpose, Role
 
 
 class Stranger(Protocol):
@@ -189,6 +192,35 @@ class AfterHelloTests(HostileCase):
         ):
             self.assert_ended(data, Purpose.BULK)
         self.assert_others_are_served()
+
+    def test_blocks_that_nobody_wants(self) -> None:
+        """A stranger who sends blocks to no stream of his is ended at the first one's head, and the blocks of a put
+        that was refused are received into memory that all of them share (S43)."""
+        taken: list[int] = []
+
+        class Counting(Buffers):
+            def take(self, length: int) -> memoryview:
+                taken.append(length)
+                return super().take(length)
+
+        self.patch(frames, "BUFFERS", Counting())
+        block = encode_block(1, blocks(BLOCK)[0])
+        self.assert_ended(block[:200], Purpose.BULK)
+
+        def refuse(*arguments: object) -> Any:
+            raise Forbidden("no grant")
+
+        self.patch(self.room.service, "put_opened", refuse)
+        strangers = [self.greeted(Purpose.BULK) for _ in range(5)]
+        for stranger in strangers:
+            self.write(stranger, encode_request(1, put_request(), 30) + block[:-1])
+        self.room.run()
+        self.assertEqual((taken, [stranger.closed for stranger in strangers]), ([], [False] * 5))
+        for stranger in strangers:
+            stranger.received = b""
+            self.write(stranger, block[-1:] + encode_request(3, ASK, 5))
+        self.room.run()
+        self.assertEqual([self.is_frame(stranger.received) for stranger in strangers], [True] * 5)
 
     def test_malformed_requests_are_answered(self) -> None:
         """A request that cannot be understood in a frame that can gets an error of its own, and the next is served."""
