@@ -11,9 +11,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from dfs.cli.errors import UsageError
@@ -33,40 +35,54 @@ AT_ONCE = 16
 PAGE = 256
 """Names found, or files given their permissions, by one call on a thread."""
 
+UNREADABLE = "check its permissions, then run the same command again with --skip-same"
+
+
+@frozen
+class Skipped:
+    """A path whose files are not uploaded, and why; ``failed``: it is a folder that cannot be read, so files are
+    missing that nobody left out on purpose."""
+
+    path: str
+    why: str
+    failed: bool = False
+
 
 class Walk:
     """The regular files below a folder, in no order; blocks.
 
-    :param pass_over: told of paths that are links or no regular files, and of folders that cannot be read.
+    :param skipped: told of paths that are links or no regular files, and of folders that cannot be read.
     """
 
-    def __init__(self, folder: str, pass_over: Callable[[str, str], None]) -> None:
-        self._pass_over = pass_over
-        self._files = self._walk(folder)
+    def __init__(self, folder: str, skipped: Callable[[Skipped], None]) -> None:
+        self._skipped = skipped
+        self._folders = [folder]
+        self._files = self._walk()
 
     def page(self) -> list[str]:
         """The next paths; none at the end."""
         return list(islice(self._files, PAGE))
 
-    def _walk(self, folder: str) -> Iterator[str]:
-        folders = [folder]
-        while folders:
-            here = folders.pop()
+    def _walk(self) -> Iterator[str]:
+        while self._folders:
+            here = self._folders.pop()
             try:
-                entries = os.scandir(here)
+                with os.scandir(here) as entries:
+                    yield from filter(None, map(self._file, entries))
             except OSError as error:
-                self._pass_over(here, f"cannot be read: {error.strerror}")
-                continue
-            with entries:
-                for entry in entries:
-                    if entry.is_symlink():
-                        self._pass_over(entry.path, "is a link and is not followed")
-                    elif entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        yield entry.path
-                    else:
-                        self._pass_over(entry.path, "is no regular file")
+                self._skipped(Skipped(here, f"cannot be read: {error.strerror}", failed=True))
+
+    def _file(self, entry: os.DirEntry[str]) -> str | None:
+        """Its path, if it is a file to be uploaded; a folder's turn comes later."""
+        if entry.is_symlink():
+            self._skipped(Skipped(entry.path, "is a link and is not followed"))
+        elif entry.is_dir(follow_symlinks=False):
+            self._folders.append(entry.path)
+        elif entry.is_file(follow_symlinks=False):
+            return entry.path
+        else:
+            self._skipped(Skipped(entry.path, "is no regular file"))
+        return None
 
 
 class Tally:
@@ -90,11 +106,14 @@ class Tally:
         self.counts["skipped" if end.skipped else "files"] += 1
         self.bytes += end.size
 
-    def pass_over(self, path: str, why: str) -> None:
-        """A path that is no file to be moved."""
-        self.counts["passed_over"] += 1
+    def skipped(self, path: Skipped) -> None:
+        """A path that is no file to be moved, or a folder whose files are not known."""
+        self.counts["failed" if path.failed else "passed_over"] += 1
+        code = LocalFileError.exit_code if path.failed else 0
+        if code:
+            self._codes.add(code)
         self._bar.end()
-        print_error(0, f"{path} {why}", "", self._as_json)
+        print_error(code, f"{path.path} {path.why}", UNREADABLE if path.failed else "", self._as_json)
 
     def finish(self, what: str) -> int:
         """Print the sums; the exit code: that of the failures where they all have one, else 1."""
@@ -130,14 +149,14 @@ async def upload_tree(
         raise LocalFileError(f"{folder} is no folder", "leave --recursive out for a single file")
     prefix = options.name if options.name is not None else os.path.basename(os.path.abspath(folder))
     tally = Tally(options.json, bar)
-    passed: list[tuple[str, str]] = []
-    walk = Walk(folder, lambda path, why: passed.append((path, why)))
+    skipped: list[Skipped] = []
+    walk = Walk(folder, skipped.append)
 
     async def pairs() -> AsyncIterator[Pair]:
         while True:
             paths = await threads.run(walk.page)
-            while passed:
-                tally.pass_over(*passed.pop())
+            while skipped:
+                tally.skipped(skipped.pop())
             for path in paths:
                 yield Pair(os.path.abspath(path), under(prefix) + os.path.relpath(path, folder))
             if not paths:
@@ -214,4 +233,5 @@ def give_modes(paths: Sequence[str]) -> None:
     mask = os.umask(0)
     os.umask(mask)
     for path in paths:
-        os.chmod(path, 0o666 & ~mask)
+        with suppress(FileNotFoundError):  # somebody moved it on already
+            os.chmod(path, 0o666 & ~mask)

@@ -8,7 +8,6 @@ ahead, and ``parallel`` chunks of one larger file, are in flight at a time.
 from __future__ import annotations
 
 import hashlib
-import posixpath
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -19,14 +18,15 @@ from dfs.client.coalescing import Coalescer
 from dfs.client.concurrency import gather, locked
 from dfs.client.context import Context
 from dfs.client.download import FileDownload
-from dfs.client.errors import LocalFileError, OutputExists
+from dfs.client.errors import LocalFileError
 from dfs.client.granting import Wish, verify_finished
 from dfs.client.progress import Meter
 from dfs.client.small import get_small, open_small, upload_small
 from dfs.client.sources import PathSource
 from dfs.client.upload import already
 from dfs.client.uploading import upload_path
-from dfs.disk.errors import DiskError, Exists
+from dfs.client.writing import Write, write_files
+from dfs.disk.errors import DiskError
 from dfs.disk.interfaces import IDisk
 from dfs.protocol.errors import DFSError, FileExists, FileNotFound, Unavailable
 from dfs.protocol.limits import MAX_BATCH, MAX_SMALL, MAX_TOGETHER
@@ -172,68 +172,6 @@ class UploadMany:
         finally:
             source.close()
         return True, already(info, 0.0).size
-
-
-@frozen
-class Write:
-    """A small file to write."""
-
-    path: str
-    content: bytes
-    file_id: int
-    force: bool
-    skip_same: bool
-
-
-def write_files(disk: IDisk, writes: Sequence[Write]) -> list[bool | DFSError]:
-    """Each under a temporary name until it is durable (S41); whether it was there.  Blocks."""
-    outcomes: list[bool | DFSError] = []
-    folders: dict[str, None] = {}
-    for write in writes:
-        try:
-            there = _write(disk, write)
-        except DFSError as error:
-            outcomes.append(error)
-        except DiskError as error:
-            outcomes.append(LocalFileError(f"cannot write {error}", "check the folder, its permissions and its space"))
-        else:
-            outcomes.append(there)
-            folders[posixpath.dirname(write.path)] = None
-    for folder in folders:
-        disk.sync_folder(folder)
-    return outcomes
-
-
-def _write(disk: IDisk, write: Write) -> bool:
-    if disk.exists(write.path):
-        if write.skip_same and _holds(disk, write.path, write.content):
-            return True
-        if not write.force or disk.stat(write.path).is_folder:
-            raise OutputExists(f"{write.path} exists already", "choose another --out, or overwrite it with --force")
-    temporary = f"{write.path}.{write.file_id:016x}.dfs-part"
-    try:
-        file = disk.open(temporary, create=True, exclusive=True)
-    except Exists:
-        disk.unlink(temporary)  # left by a download that was killed
-        file = disk.open(temporary, create=True, exclusive=True)
-    try:
-        file.pwrite([memoryview(write.content)], 0)
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(temporary, write.path)
-    return False
-
-
-def _holds(disk: IDisk, path: str, content: bytes) -> bool:
-    stat = disk.stat(path)
-    if stat.is_folder or stat.length != len(content):
-        return False
-    file = disk.open(path, writable=False)
-    try:
-        return bytes(file.pread(len(content) + 1, 0)) == content
-    finally:
-        file.close()
 
 
 class DownloadMany:

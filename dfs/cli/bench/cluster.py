@@ -6,7 +6,7 @@ time, whatever is left of it, and what was stored is removed again, also when so
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 from attrs import field, frozen
@@ -78,10 +78,13 @@ class Run:
         """All parts; ``told`` hears what is measured next.  Raises DFSError.  Leaves nothing behind."""
         try:
             await self._large(told)
-            for name, work in (("small up", self._small_up), ("small down", self._small_down), ("create", self._create),
-                               ("stat", self._stat), ("delete", self._delete)):  # fmt: skip
-                told(name)
-                self.figures[name] = await self._timed(work)
+            files = range(self._wanted.files)
+            small, empty = f"{self._prefix}small/", f"{self._prefix}empty/"
+            await self._timed("small up", self._small_up, (f"{small}{number}" for number in files), told)
+            await self._timed("small down", self._small_down, self._made_below(small), told)
+            await self._timed("create", self._create, (f"{empty}{number}" for number in files), told)
+            await self._timed("stat", self._client.stat, (f"{self._prefix}large" for _ in files), told)
+            await self._timed("delete", self._delete, self._made_below(empty), told)
         finally:
             await self._clean()
 
@@ -106,46 +109,46 @@ class Run:
             mark = start.to_bytes(8, "big")
             yield (mark + self._block[8:])[: min(MIB, size - start)]
 
-    async def _timed(self, work: Callable[[int], Awaitable[Any]]) -> Figure:
-        """``files`` times, AT_ONCE at once, or as often as the time allows."""
+    def _made_below(self, prefix: str) -> list[str]:
+        """What there is to be read or deleted: fewer than were wanted, if time was over before."""
+        return [name for name in self._made if name.startswith(prefix)]
+
+    async def _timed(
+        self, part: str, work: Callable[[str], Awaitable[Any]], names: Iterable[str], told: Callable[[str], None]
+    ) -> None:
+        """Each name once, AT_ONCE at once, or as many as the time allows."""
+        told(part)
         latencies: list[float] = []
         began = self._now()
-        numbers = iter(range(self._wanted.files))
+        left = iter(names)
 
         async def worker() -> None:
-            for number in numbers:
+            for name in left:
                 since = self._now()
                 if since - began > self._wanted.seconds:
                     return
-                await work(number)
+                await work(name)
                 latencies.append(self._now() - since)
 
         await gather(self._runtime.reactor, [worker() for _ in range(AT_ONCE)])
-        return Figure(len(latencies), self._now() - began, tuple(sorted(latencies)))
+        self.figures[part] = Figure(len(latencies), self._now() - began, tuple(sorted(latencies)))
 
     async def _store(self, name: str, size: int) -> None:
         self._made[name] = None
         await self._client.upload(self._content(size), name, replication=self._wanted.copies)
 
-    async def _small_up(self, number: int) -> None:
-        await self._store(f"{self._prefix}small/{number}", SMALL)
+    async def _small_up(self, name: str) -> None:
+        await self._store(name, SMALL)
 
-    async def _small_down(self, number: int) -> None:
-        name = f"{self._prefix}small/{number}"
-        if name in self._made:
-            await self._client.download(name, _drop)
+    async def _small_down(self, name: str) -> None:
+        await self._client.download(name, _drop)
 
-    async def _create(self, number: int) -> None:
-        await self._store(f"{self._prefix}empty/{number}", 0)
+    async def _create(self, name: str) -> None:
+        await self._store(name, 0)
 
-    async def _stat(self, number: int) -> None:
-        await self._client.stat(f"{self._prefix}large")
-
-    async def _delete(self, number: int) -> None:
-        name = f"{self._prefix}empty/{number}"
-        if name in self._made:
-            await self._client.delete(name)
-            del self._made[name]
+    async def _delete(self, name: str) -> None:
+        await self._client.delete(name)
+        del self._made[name]
 
     async def _clean(self) -> None:
         """Delete what is left.  Raises DFSError when metadata cannot be reached any more."""

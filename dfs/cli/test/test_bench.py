@@ -59,6 +59,15 @@ class ClusterTests(SynchronousTestCase):
         self.assertGreater(run.figures["stat"].count, 16)
         self.assertEqual(self.cluster.run(self.client.names()), [])
 
+    def test_only_what_was_done_counts(self) -> None:
+        """Where time was over before all files were stored, only those that are there are read and deleted, and
+        nothing else counts as an operation."""
+        run = self.begin(Wanted(size=1000, files=2000, seconds=0.05))
+        self.cluster.run(run.measure(lambda _: None), timeout=60.0)
+        for stored, used in (("small up", "small down"), ("create", "delete")):
+            self.assertLessEqual(run.figures[used].count, run.figures[stored].count)
+            self.assertGreater(min(run.figures[used].latencies), 0.0)
+
     def test_a_failed_run_cleans_up(self) -> None:
         """A run that fails in the middle removes what it made, and says why."""
         run = self.begin(SMALL)

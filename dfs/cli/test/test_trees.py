@@ -6,12 +6,13 @@ import io
 import json
 import os
 import sys
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.cli.options import flag, parse
 from dfs.cli.output import Bar
-from dfs.cli.trees import PAGE, Tally, Walk, at_once, give_modes
+from dfs.cli.trees import PAGE, Skipped, Tally, Walk, at_once, give_modes
 from dfs.client.errors import ChunkUnreadable, FileExists
 from dfs.client.many import Ended
 from dfs.runtime.options import PARALLEL, SHARED
@@ -34,35 +35,49 @@ class WalkTests(SynchronousTestCase):
         os.symlink("/etc", os.path.join(root, "a", "etc"))
         os.symlink(os.path.join(root, "a", "1"), os.path.join(root, "one"))
         os.mkfifo(os.path.join(root, "pipe"))
-        passed: list[tuple[str, str]] = []
-        walk = Walk(root, lambda path, why: passed.append((os.path.basename(path), why)))
+        passed: list[Skipped] = []
+        walk = Walk(root, passed.append)
         found: list[str] = []
         while page := walk.page():
             self.assertLessEqual(len(page), PAGE)
             found += page
         self.assertEqual((len(found), set(found)), (len(wanted), wanted))
         self.assertEqual(
-            sorted(passed),
+            sorted((os.path.basename(each.path), each.why, each.failed) for each in passed),
             [
-                ("etc", "is a link and is not followed"),
-                ("one", "is a link and is not followed"),
-                ("pipe", "is no regular file"),
+                ("etc", "is a link and is not followed", False),
+                ("one", "is a link and is not followed", False),
+                ("pipe", "is no regular file", False),
             ],
         )
 
     def test_folder_that_cannot_be_read(self) -> None:
-        """A folder that is not there, or not readable, is named."""
-        passed: list[str] = []
-        walk = Walk("/nowhere", lambda path, why: passed.append(f"{path} {why}"))
-        self.assertEqual((walk.page(), passed), ([], ["/nowhere cannot be read: No such file or directory"]))
+        """A folder that is gone, or not readable, is named; it is a failure, and the others are walked."""
+        root = self.mktemp()
+        for folder in ("a", "b"):
+            os.makedirs(os.path.join(root, folder))
+            with open(os.path.join(root, folder, "file"), "wb"):
+                pass
+        scandir = os.scandir
+
+        def scan(path: str) -> Any:
+            if path.endswith("a"):
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        self.patch(os, "scandir", scan)
+        skipped: list[Skipped] = []
+        walk = Walk(root, skipped.append)
+        self.assertEqual(walk.page(), [os.path.join(root, "b", "file")])
+        self.assertEqual(skipped, [Skipped(os.path.join(root, "a"), "cannot be read: Permission denied", True)])
 
     def test_modes(self) -> None:
-        """Files that were fetched get the permissions that new files get."""
+        """Files that were fetched get the permissions that new files get; one that is gone by then is nobody's loss."""
         path = self.mktemp()
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         mask = os.umask(0o022)
         self.addCleanup(os.umask, mask)
-        give_modes([path])
+        give_modes([f"{path}-gone", path])
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o644)
 
 
@@ -78,7 +93,7 @@ class TallyTests(SynchronousTestCase):
         tally = Tally(as_json, Bar("", self.err, False))
         for end in ends:
             tally.ended(end)
-        tally.pass_over("link", "is a link and is not followed")
+        tally.skipped(Skipped("link", "is a link and is not followed"))
         return tally.finish("a to b")
 
     def test_all_well(self) -> None:
@@ -99,6 +114,15 @@ class TallyTests(SynchronousTestCase):
         told = [json.loads(line)["error"]["message"] for line in self.err.getvalue().splitlines()]
         self.assertEqual(told, ["a: taken", "link is a link and is not followed"])
         self.assertEqual(self.tally(True, taken, bad), 1)
+
+    def test_folder_that_cannot_be_read(self) -> None:
+        """Where a folder could not be read files are missing: the code says so, and what to do is told."""
+        tally = Tally(False, Bar("", self.err, False))
+        tally.ended(Ended("a", "/a", 5, False, None))
+        tally.skipped(Skipped("closed", "cannot be read: Permission denied", True))
+        self.assertEqual(tally.finish("a to b"), 1)
+        self.assertIn("1 failed", self.out.getvalue())
+        self.assertIn("--skip-same", self.err.getvalue())
 
     def test_parallel(self) -> None:
         """Sixteen files at once, unless a flag or the setting says more, or the flag less."""

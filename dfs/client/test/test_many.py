@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.client.download import partial_path
 from dfs.client.errors import DFSError, LocalFileError
 from dfs.client.many import Ended, Pair
 from dfs.client.places import relative_path, under
@@ -140,7 +141,7 @@ class DownloadManyTests(ManyCase):
         info = self.metadata.file("tree/a").info
         assert info is not None
         self.cluster.host.disk.make_folders("/out")
-        self.cluster.write_file(f"/out/a.{info.file_id:016x}.dfs-part", b"???")
+        self.cluster.write_file(partial_path("/out/a", info.file_id), b"???")
         self.assertEqual(self.errors(self.download()), {})
         self.assertEqual(self.cluster.read_file("/out/a"), b"1")
         self.assertFalse([name for name in self.cluster.host.disk.list_folder("/out") if "part" in name])
