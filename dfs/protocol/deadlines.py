@@ -58,6 +58,6 @@ class Deadlines:
         for request_id, seconds in late:
             if self._due.pop(request_id, None) is not None:  # else one that expired ended it
                 self._expired(request_id, seconds)
-        if self._due:  # the timer runs already where one that expired began another, which may be due later than the rest
+        if self._due:  # the timer may run already, for a later one: that expired request began it
             earliest = min(due for due, _ in self._due.values())
             self._wake(earliest, max(earliest - now, 0.0))
