@@ -86,6 +86,8 @@ def _check(command: RecoverFile, rebuild: RebuildRecord) -> None:
     indexes = tuple(chunk.index for chunk in command.chunks)
     if not indexes or indexes != tuple(range(command.first_index, command.first_index + len(indexes))):
         raise BadRequest("a part of a file is some chunks in order")
+    if indexes[-1] >= command.count:
+        raise BadRequest(f"chunk {indexes[-1]} lies behind the last of {command.count}")
     if not all(0 < chunk.length <= command.chunk_size for chunk in command.chunks):
         raise BadRequest(f"a chunk has 1 to {command.chunk_size} bytes")
 
