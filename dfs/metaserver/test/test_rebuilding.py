@@ -293,8 +293,8 @@ class RecoverTests(SynchronousTestCase):
         self.assertEqual(Bench(MemoryStore).machine.head.chunks, 0)
 
     def test_behind_the_last(self) -> None:
-        """A chunk behind the last one is refused, also at an index that no record could hold: what is applied is applied
-        by every member, and must stop none (R34)."""
+        """A chunk behind the last one is refused, also at an index that no record could hold: whatever is applied is
+        applied by every member, and must stop none (R34)."""
         for index in (2, (1 << 32) - 1):
             chunk = CommittedChunk(index, Generation(GENERATION - 1), CHUNK, sha(0))
             self.assertRaises(BadRequest, self.bench.do, evolve(part(), first_index=index, chunks=(chunk,)))
