@@ -187,15 +187,19 @@ async def download_tree(
         if end.error is None and not end.skipped:
             modes.add(end.path)
 
-    await client.trees.download(
-        options.name,
-        options.out,
-        told,
-        parallel=at_once(options, settings),
-        force=options.force,
-        skip_same=options.skip_same,
-        progress=bar,
-    )
+    try:
+        await client.trees.download(
+            options.name,
+            options.out,
+            told,
+            parallel=at_once(options, settings),
+            force=options.force,
+            skip_same=options.skip_same,
+            progress=bar,
+        )
+    except Exception:
+        await modes.finish()  # the same command again passes over what is there, so it is now or never
+        raise
     await modes.finish()
     if not tally.counts:
         raise FileNotFound(f"there is no file below {under(options.name)!r}", "see `dfs list --prefix`")

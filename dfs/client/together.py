@@ -272,7 +272,7 @@ class Together:
             head, stream = await cancellable(connection.open_get(request, sink, context.idle_timeout))
             if not isinstance(head, ChunksHead):
                 raise InternalError(f"{replica.node} answered a batch with {type(head).__name__}")
-            sink.attach(stream, sum(found.length for found in head.chunks))
+            sink.attach(stream, sum(part.length for part in parts))  # not what the server says of itself
             content = await sink.whole
         except Exception:
             context.pool.release(connection)
@@ -294,7 +294,7 @@ class Together:
 
 @implementer(IBlockSink)
 class Gathered:
-    """The bytes of a batch as they come, at most as many as its head told."""
+    """The bytes of a batch as they come, at most as many as were committed."""
 
     def __init__(self) -> None:
         self.whole: Deferred[bytes] = Deferred(lambda _: self._give_up(Cancelled("the reader gave up")))
@@ -319,7 +319,7 @@ class Gathered:
         self._pieces += block.pieces
         self._length += block.length
         if self._length > self._most and not self._over:
-            error = ReplicaCorrupt("more bytes came than were announced")
+            error = ReplicaCorrupt("more bytes came than were committed")
             self._give_up(error)
             self.whole.errback(error)
 

@@ -139,7 +139,7 @@ class Renewing:
         """Renew no more."""
         if self._running is not None:
             self._running.cancel()
-        else:
+        elif self._timer.active():  # else the first renewal failed at once, and who was told of it stops us
             self._timer.cancel()
 
 

@@ -6,15 +6,18 @@ import io
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.cli.options import flag, parse
 from dfs.cli.output import Bar
-from dfs.cli.trees import PAGE, Skipped, Tally, Walk, at_once, give_modes
+from dfs.cli.trees import PAGE, Skipped, Tally, Walk, at_once, download_tree, give_modes
+from dfs.client.api import Client
 from dfs.client.errors import ChunkUnreadable, FileExists
 from dfs.client.many import Ended
+from dfs.runtime.interfaces import IThreads
 from dfs.runtime.options import PARALLEL, SHARED
 from dfs.runtime.settings import resolve
 
@@ -78,6 +81,40 @@ class WalkTests(SynchronousTestCase):
         mask = os.umask(0o022)
         self.addCleanup(os.umask, mask)
         give_modes([f"{path}-gone", path])
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o644)
+
+
+class Threads:
+    """Runs what belongs on a thread at once."""
+
+    def run(self, work: Any, *arguments: Any) -> Any:
+        return succeed(work(*arguments))
+
+
+class Interrupted:
+    """The trees of a client whose download ends after one file."""
+
+    def __init__(self, path: str) -> None:
+        self.trees = self
+        self._path = path
+
+    async def download(self, name: str, out: str, told: Any, **options: Any) -> None:
+        os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
+        told(Ended("t/a", self._path, 0, False, None))
+        raise CancelledError()
+
+
+class DownloadTests(SynchronousTestCase):
+    def test_interrupted(self) -> None:
+        """What was fetched before an interruption has its permissions: the same command again passes over it (S48)."""
+        path = self.mktemp()
+        mask = os.umask(0o022)
+        self.addCleanup(os.umask, mask)
+        options = parse(["download", "--recursive", "--name", "t", "--out", os.path.dirname(path)])
+        settings = resolve(SHARED, {}, {})
+        client, threads = cast(Client, Interrupted(path)), cast(IThreads, Threads())
+        work = download_tree(client, options, settings, Bar("", io.StringIO(), False), threads)
+        self.failureResultOf(Deferred.fromCoroutine(work), CancelledError)
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o644)
 
 

@@ -136,6 +136,17 @@ class DownloadManyTests(ManyCase):
         self.assertEqual(self.differing(), [])
         self.assertEqual({report.node for report in self.metadata.of(m.ReportCorrupt)}, {"chunk-1"})
 
+    def test_replica_without_an_end(self) -> None:
+        """A server that announces and sends more than was committed is stopped at the first block beyond it, and not
+        believed until memory is full (S11, S43)."""
+        self.cluster.servers["chunk-1"].served = lambda data: data + bytes(4 << 20)
+        self.assertEqual(self.errors(self.download()), {})
+        self.assertEqual(self.differing(), [])
+        batches = [event for event in self.cluster.events if event.endswith("together at chunk-1")]
+        stopped = [event for event in self.cluster.events if event == "refuse chunk-1"]
+        self.assertGreaterEqual(len(stopped), len(batches))
+        self.assertGreater(len(batches), 0)
+
     def test_left_over_part(self) -> None:
         """What a download that was killed left under its temporary name is no hindrance, and nothing is half (S41)."""
         info = self.metadata.file("tree/a").info

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.client.errors import BadName, BadRequest, LocalFileChanged, LocalFileError, Unavailable
 from dfs.client.test.fakes import CHUNK, FakeCluster, sample
+from dfs.client.upload import Renewing
 from dfs.protocol import messages as m
 from dfs.protocol.errors import (
     Cancelled,
@@ -240,6 +242,23 @@ class RetryTests(UploadCase):
         self.cluster.world.run(20.0)
         self.failureResultOf(uploading, StaleEpoch)
         self.assertEqual(self.cluster.pool.out, [])
+
+    def test_lease_lost_within_its_first_renewal(self) -> None:
+        """Where the first renewal fails without any wait its error is told, and stopping then is no error (S36)."""
+        host = self.cluster.host
+        told: list[object] = []
+
+        async def renew() -> None:
+            raise StaleEpoch("another writer resumed this upload")
+
+        def lost(failure: Failure) -> None:
+            told.append(failure.type)
+            renewing.stop()
+            told.append("stopped")
+
+        renewing = Renewing(host.reactor, 1.0, renew, lost)
+        self.cluster.world.run(2.0)
+        self.assertEqual(told, [StaleEpoch, "stopped"])
 
     def test_same_name_by_two(self) -> None:
         """The second of two writers of a name is told when it commits (S46)."""
