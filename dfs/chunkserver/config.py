@@ -37,7 +37,7 @@ class ChunkServerConfig:
     reserve: int = 64 << 20
     scrub_period: float = 14 * 86400.0
     quarantine: float = 86400.0
-    segments: bool = False
+    segments: bool = True
     segment_size: int = 64 << 20
     compaction: float = 30.0
     versions: tuple[int, int] = SPOKEN

@@ -94,9 +94,9 @@ async def run(options: argparse.Namespace, settings: Settings, reactor: Any, bar
     if options.command == "init":
         return await init(options, real_runtime(reactor), say)
     if options.command == "store":
-        from dfs.cli.store import convert
+        from dfs.cli.store import STORE_ACTIONS
 
-        return await convert(options, real_runtime(reactor), say)
+        return await STORE_ACTIONS[options.action](options, real_runtime(reactor), say)
     if options.command == "rebuild":
         return await rebuild(options, settings, real_runtime(reactor))
     return await with_client(options, settings, reactor, bar)

@@ -132,7 +132,7 @@ def build_parser() -> Parser:
     add_moves(add)
     _add_meta(commands.add_parser("meta", help="who belongs to the metadata cluster", parents=[shared]))
     _add_cluster(commands.add_parser("cluster", help="a local cluster of real processes", parents=[shared]))
-    _add_store(commands.add_parser("store", help="tools for a stopped node's tables", parents=[shared]))
+    _add_store(commands.add_parser("store", help="tools for a node's data folder", parents=[shared]))
     _add_sim(add("sim", "Live through failures: a whole simulated cluster on virtual time, decided by a seed."))
     return parser
 
@@ -252,6 +252,10 @@ def _add_store(store: argparse.ArgumentParser) -> None:
     convert = actions.add_parser("convert", help="change the engine of a node's tables", parents=[common()])
     convert.add_argument("--data", required=True, metavar="DIR", help="the stopped metadata node's folder")
     convert.add_argument("--to", required=True, choices=("berkeleydb", "semidbm"))
+    replicas = actions.add_parser("replicas", help="what lies where in a chunk server's folder", parents=[common()])
+    replicas.add_argument("--data", required=True, metavar="DIR", help="the chunk server's folder; nothing is changed")
+    replicas.add_argument("--chunk", default="", metavar="ID", help="only chunks whose id begins so (see dfs stat)")
+    replicas.add_argument("--verify", action="store_true", help="read every byte, and compare it with the checksums")
 
 
 def _add_sim(sim: argparse.ArgumentParser) -> None:

@@ -179,8 +179,8 @@ SCRUB_PERIOD: Setting[float] = Setting(
 SEGMENTS: Setting[str] = Setting(
     "DFS_SEGMENTS",
     one_of("on", "off"),
-    "off",
-    "on: a chunk server packs chunks of up to 64 KiB into segment files, many to one sync.",
+    "on",
+    "on: a chunk server packs chunks of up to 64 KiB into segment files, many to one sync; off: each gets its file.",
 )
 LOG_FORMAT: Setting[str] = Setting("DFS_LOG_FORMAT", one_of("text", "json"), "text", "Format of the daemons' logs.")
 

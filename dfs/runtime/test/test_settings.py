@@ -44,7 +44,7 @@ class ResolveTests(SynchronousTestCase):
                 "DFS_NODE_MOVE_RATE": 100 << 20,
                 "DFS_SETTLE_AFTER": 600.0,
                 "DFS_SCRUB_PERIOD": 14 * 86400.0,
-                "DFS_SEGMENTS": "off",
+                "DFS_SEGMENTS": "on",
                 "DFS_LOG_FORMAT": "text",
             },
         )
