@@ -23,6 +23,12 @@ from dfs.runtime.settings import Settings
 from dfs.runtime.units import format_size
 
 
+def check_single(options: argparse.Namespace) -> None:
+    """Nothing that was asked is passed over in silence.  Raises UsageError."""
+    if options.skip_same:
+        raise UsageError("--skip-same is for whole folders", "add --recursive, or leave it out")
+
+
 def open_source(path: str) -> str | BinaryIO:
     """The path of a regular file, which can be read again; a stream where that is not so.  Blocks."""
     if path == "-":
@@ -38,6 +44,7 @@ def open_source(path: str) -> str | BinaryIO:
 
 async def upload(client: Client, options: argparse.Namespace, settings: Settings, bar: Bar, threads: IThreads) -> int:
     """`dfs upload`."""
+    check_single(options)
     if options.file == "-" and options.name is None:
         raise UsageError("--file - needs --name")
     name = options.name if options.name is not None else os.path.basename(options.file)
@@ -65,6 +72,7 @@ async def upload(client: Client, options: argparse.Namespace, settings: Settings
 
 async def download(client: Client, options: argparse.Namespace, settings: Settings, bar: Bar, threads: IThreads) -> int:
     """`dfs download`."""
+    check_single(options)
     out = options.out if options.out is not None else os.path.basename(options.name.rstrip("/"))
     if not out:
         raise UsageError("say where to with --out")

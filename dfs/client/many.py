@@ -18,7 +18,7 @@ from dfs.client.coalescing import Coalescer
 from dfs.client.concurrency import gather, locked
 from dfs.client.context import Context
 from dfs.client.download import FileDownload
-from dfs.client.errors import LocalFileError
+from dfs.client.errors import LocalFileChanged, LocalFileError
 from dfs.client.granting import Wish, verify_finished
 from dfs.client.progress import Meter
 from dfs.client.small import get_small, open_small, upload_small
@@ -77,16 +77,20 @@ def read_files(disk: IDisk, pairs: Sequence[Pair]) -> list[Found]:
 
 def _read(disk: IDisk, pair: Pair) -> Found:
     try:
-        if disk.stat(pair.path).length > MAX_SMALL:
+        before = disk.stat(pair.path)
+        if before.length > MAX_SMALL:
             return Found(pair, None, None)
         file = disk.open(pair.path, writable=False)
         try:
             content = file.pread(MAX_SMALL + 1, 0)
         finally:
             file.close()
+        after = disk.stat(pair.path)
     except DiskError as error:
         return Found(pair, None, LocalFileError(f"cannot read {error}", "check the path and its permissions"))
-    return Found(pair, bytes(content) if len(content) <= MAX_SMALL else None, None)
+    if (before.length, before.modified) != (after.length, after.modified) or len(content) != before.length:  # S40
+        return Found(pair, None, LocalFileChanged(f"{pair.path} changed while it was read", "upload it again"))
+    return Found(pair, bytes(content), None)
 
 
 class UploadMany:

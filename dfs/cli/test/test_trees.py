@@ -11,6 +11,8 @@ from typing import Any, cast
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from dfs.cli.errors import UsageError
+from dfs.cli.files import download, upload
 from dfs.cli.options import flag, parse
 from dfs.cli.output import Bar
 from dfs.cli.trees import PAGE, Skipped, Tally, Walk, at_once, download_tree, give_modes
@@ -116,6 +118,17 @@ class DownloadTests(SynchronousTestCase):
         work = download_tree(client, options, settings, Bar("", io.StringIO(), False), threads)
         self.failureResultOf(Deferred.fromCoroutine(work), CancelledError)
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o644)
+
+
+class SingleTests(SynchronousTestCase):
+    def test_words_of_trees(self) -> None:
+        """What only means something for whole folders is refused for one file, not passed over in silence."""
+        for words in (["upload", "--file", "x", "--skip-same"], ["download", "--name", "x", "--skip-same"]):
+            options = parse(words)
+            command = upload if options.command == "upload" else download
+            bar, nobody = Bar("", io.StringIO(), False), cast(Client, None)
+            work = command(nobody, options, resolve(SHARED, {}, {}), bar, cast(IThreads, Threads()))
+            self.failureResultOf(Deferred.fromCoroutine(work), UsageError)
 
 
 class TallyTests(SynchronousTestCase):

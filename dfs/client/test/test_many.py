@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.client.download import partial_path
-from dfs.client.errors import DFSError, LocalFileError
+from dfs.client.errors import DFSError, LocalFileChanged, LocalFileError
 from dfs.client.many import Ended, Pair
 from dfs.client.places import relative_path, under
 from dfs.client.test.fakes import CHUNK, FakeCluster, sample
@@ -86,6 +87,22 @@ class UploadManyTests(ManyCase):
             "a": FileExists, "missing": LocalFileError,
         })  # fmt: skip
         self.assertEqual(len(ended), len(FILES) + 1)
+
+    def test_a_file_that_changes(self) -> None:
+        """A small file that is written to while it is read fails alone, and no half of it is stored (S40)."""
+        disk = self.cluster.host.disk
+        opened = disk.open
+
+        def open_late(path: str, *arguments: bool, **options: bool) -> Any:
+            if path == "/src/many/7" and not options.get("writable", True):
+                self.cluster.write_file(path, b"half")
+            return opened(path, *arguments, **options)
+
+        self.patch(disk, "open", open_late)
+        errors = self.errors(self.upload())
+        self.assertEqual({name: type(error) for name, error in errors.items()}, {"many/7": LocalFileChanged})
+        created = [part.name for request in self.metadata.of(m.CreateUploads) for part in request.uploads]
+        self.assertNotIn("tree/many/7", created)
 
     def test_again(self) -> None:
         """A run that is repeated sends what is missing and passes over what is there with the same bytes (S40); other
