@@ -20,12 +20,13 @@ def show(found: Samples, chunks: int) -> None:
     """For people."""
     least = found.copies * CHUNK_SIZE / (nodes_left() * NODE_RATE / 2)
     print(f"{chunks} chunks; {found.copies} copies made, {found.copies * CHUNK_SIZE / (1 << 40):.2f} TiB")
-    print(f"  single copies safe after {found.single_safe:.1f} s, whole after {found.whole:.1f} s of virtual time")
+    print(f"  single copies safe after {found.single_safe:.1f} s, whole after {found.whole:.1f} s, the CPU included")
     print(f"  at the allowed rate alone: {least:.1f} s")
     print(f"  planner, reactor thread: {found.planning:.1f} CPU s, {1e6 * found.planning / found.copies:.0f} us a copy")
-    print(f"  longest plan {1000 * found.longest_plan:.1f} ms of {found.plans}")
-    print(f"  lane: reading {found.reading:.1f} CPU s, applying {found.applying:.1f}")
-    print(f"  {found.resident / (1 << 20):.0f} MiB resident")
+    print(f"  it held the thread up for {1000 * found.longest:.1f} ms at the longest, in {found.plans} slices")
+    print(f"  lane: reading {found.read} chunks {found.reading:.1f} CPU s, applying {found.applying:.1f}")
+    print(f"  all that is short was known after {found.counted:.1f} s")
+    print(f"  {found.resident / (1 << 20):.0f} MiB resident, {found.resident_before / (1 << 20):.0f} before")
 
 
 def main() -> int:

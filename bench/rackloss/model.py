@@ -1,8 +1,9 @@
 """The death of a rack on virtual time: planner and machine are the leader's own, chunk servers are a rate each.
 
-One turn of the planner's wheel after the other, as dfs.metaserver.repair turns it: a page read on the lane, a plan, and
-every 0.1 s what copies ended is recorded by AddReplicas.  A node moves its share of the limit among the copies that it
-takes part in; an order waits for a beat of its source, half a second at most.
+One turn of the planner's wheel after the other, as dfs.metaserver.repair turns it: a page read on the lane, a slice of
+planning, and every 0.1 s what copies ended is recorded by AddReplicas.  The CPU that this takes passes on the virtual
+clock as well, all of it as on one core, for reactor and lane share one interpreter.  A node moves its share of the
+limit among the copies that it takes part in; an order waits for a beat of its source, half a second at most.
 """
 
 from __future__ import annotations
@@ -10,23 +11,26 @@ from __future__ import annotations
 import random
 import resource
 import time
+from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Any
 
 from attrs import define, evolve, field
 
 from bench.rackloss.load import NODES, RACKS, Author, rack_of
 from dfs.metaserver import commands, queries, tables
+from dfs.metaserver.answers import Changed, decode_answer
 from dfs.metaserver.moves import Copy
 from dfs.metaserver.pacing import Pace
 from dfs.metaserver.placement import NodeView
 from dfs.metaserver.planner import AHEAD, STREAMS_PER_NODE, Planner
+from dfs.metaserver.repair import SLICE
 from dfs.metaserver.scanning import answer
 from dfs.protocol.messages import ChunkCommit, DurableReplica
 from dfs.protocol.values import FileId, Generation, NodeNumber, NodeState
 
-TURN = 0.05  # virtual seconds between two plans, as for a cluster of this size
+TURN = 0.05  # virtual seconds until the next plan where nothing was left to do, as for a cluster of this size
 RECORD = 0.1  # between two entries of results
-PAGES = 10  # pages that the lane reads in a turn
 BEAT = 0.5
 SPACE = 1 << 44
 NODE_RATE = 100 << 20
@@ -40,14 +44,17 @@ class Samples:
     at: list[float] = field(factory=list)
     single: list[int] = field(factory=list)
     short: list[int] = field(factory=list)
-    longest_plan: float = 0.0
+    longest: float = 0.0  # that the reactor thread was held up: by a page received, a slice of planning
     planning: float = 0.0  # on the reactor thread: receive, plan, result
     plans: int = 0
+    read: int = 0  # chunks
     reading: float = 0.0  # on the lane
     applying: float = 0.0
     copies: int = 0
     single_safe: float = 0.0
     whole: float = 0.0
+    counted: float = 0.0  # when all that is short was known
+    resident_before: int = 0
     resident: int = 0
 
 
@@ -80,15 +87,21 @@ class RackLoss:
             self._author.apply([commands.NodeDied(number)])
             self._views[number] = evolve(self._views[number], state=NodeState.DEAD)
             self.planner.node(self._views[number])
+        self.samples.resident_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         next_record = 0.0
         while self._short and self._now < limit:
-            self._turn()
+            before = self._used()
+            has_more = self._turn()
             if self._now >= next_record:
                 self._record()
                 next_record = self._now + RECORD
-            self._now += TURN
+            self._now += max(self._used() - before, 0.0 if has_more else TURN)
         self.samples.resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return self.samples
+
+    def _used(self) -> float:
+        """CPU seconds of the leader so far."""
+        return self.samples.planning + self.samples.reading + self.samples.applying
 
     def _count(self, dead: list[int]) -> tuple[int, int]:
         """(chunks that lack copies, those of them with one) when these nodes are dead; no part of what is measured."""
@@ -103,25 +116,33 @@ class RackLoss:
                 after = tables.place(*page[-1][:2])
         return short, single
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
+        """Whether the next one is to follow at once."""
         planner, samples = self.planner, self.samples
-        for _ in range(PAGES):
-            request = planner.request()
-            if request is None:
-                break
+        request = planner.request()
+        if request is not None:
             began = time.process_time()
             reply = answer(self._author.machine.store, request)
-            read = time.process_time()
-            planner.receive(reply, self._now)
-            samples.reading += read - began
-            samples.planning += time.process_time() - read
-        began = time.process_time()
-        copies = planner.plan(self._now)
-        took = time.process_time() - began
-        samples.planning, samples.plans = samples.planning + took, samples.plans + 1
-        samples.longest_plan = max(samples.longest_plan, took)
+            samples.reading += time.process_time() - began
+            samples.read += len(reply.found)
+            self._on_reactor(lambda: planner.receive(reply, self._now))
+        if not samples.counted and not planner.debt().scanning:
+            samples.counted = self._now
+        until = time.perf_counter() + SLICE
+        copies = self._on_reactor(lambda: planner.plan(self._now, lambda: time.perf_counter() >= until))
+        samples.plans += 1
         for copy in copies:
             self._fly(copy)
+        return request is not None or planner.has_more
+
+    def _on_reactor(self, work: Callable[[], Any]) -> Any:
+        """Do it, and count how long it takes."""
+        began = time.process_time()
+        found = work()
+        took = time.process_time() - began
+        self.samples.planning += took
+        self.samples.longest = max(self.samples.longest, took)
+        return found
 
     def _fly(self, copy: Copy) -> None:
         """Its two nodes move it one after the other with what they have already."""
@@ -138,11 +159,12 @@ class RackLoss:
         ended, self._ended = self._ended, []
         samples = self.samples
         for first in range(0, len(ended), ENTRY):
-            self._add(ended[first : first + ENTRY])
-        began = time.process_time()
-        for copy in ended:
-            self.planner.result(copy.job, True, self._now)
-        samples.planning += time.process_time() - began
+            some = ended[first : first + ENTRY]
+            is_recorded = self._add(some)
+            began = time.process_time()
+            for copy in some:
+                self.planner.result(copy.job, True, self._now, is_recorded)
+            samples.planning += time.process_time() - began
         samples.copies += len(ended)
         self._short -= len(ended)
         self._single -= sum(copy.urgency == 1 for copy in ended)
@@ -152,7 +174,8 @@ class RackLoss:
         samples.single_safe = self._now if self._single else samples.single_safe
         samples.whole = self._now
 
-    def _add(self, copies: list[Copy]) -> None:
+    def _add(self, copies: list[Copy]) -> bool:
+        """Whether all of them are on the record."""
         commits = []
         for copy in copies:
             self._number += 1
@@ -169,8 +192,10 @@ class RackLoss:
                 )
             )
         began = time.process_time()
-        self._author.apply([commands.AddReplicas(tuple(commits))])
+        changed = decode_answer(self._author.apply([commands.AddReplicas(tuple(commits))])[0])
         self.samples.applying += time.process_time() - began
+        assert isinstance(changed, Changed), changed
+        return changed.count == len(copies)
 
 
 def nodes_left() -> int:

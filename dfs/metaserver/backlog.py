@@ -7,9 +7,8 @@ it was last looked at; sums are kept, never computed by a walk.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Collection
-from itertools import chain, islice
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Iterator
 
 from attrs import define, frozen
 
@@ -38,11 +37,16 @@ class Tally:
 
 
 @frozen
-class _Entry:
+class Waits:
+    """A chunk that waits, with ``live`` copies, and how urgent that is."""
+
     chunk: ChunkCopies
     live: int
     urgency: int
-    since: int  # a count of entries, for the order among equals
+
+
+TOGETHER = 64  # nodes that take turns, so that a short plan need not look at all
+ALL = 0  # beside the numbers of nodes: the queues of all chunks
 
 
 _Queues = dict[int, OrderedDict[Key, None]]  # by urgency
@@ -56,10 +60,10 @@ class Backlog:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._entries: dict[Key, _Entry] = {}
+        self._entries: dict[Key, Waits] = {}
         self._all: _Queues = {}
         self._of_source: dict[int, _Queues] = {}
-        self._count = 0
+        self._sources: dict[int, dict[int, None]] = {}  # by urgency, the nodes where a chunk of it waits
         self.tally = Tally()
 
     def __len__(self) -> int:
@@ -68,50 +72,81 @@ class Backlog:
     def __contains__(self, key: Key) -> bool:
         return key in self._entries
 
-    def put(self, key: Key, chunk: ChunkCopies, live: int, urgency: int) -> bool:
-        """Let the chunk, which is not here, wait.  False where for want of room it, or another one, does not."""
-        has_room = len(self._entries) < self._most
-        if not has_room:
+    def put(self, key: Key, chunk: ChunkCopies, live: int, urgency: int) -> Waits | None:
+        """Let the chunk, which is not here, wait.  Whatever does not for want of room: it, or another one."""
+        evicted = None
+        if len(self._entries) >= self._most:
             worst = max(each for each, queue in self._all.items() if queue)
             if worst <= urgency:
-                return False
-            self.drop(next(reversed(self._all[worst])))
-        self._count += 1
-        self._entries[key] = _Entry(chunk, live, urgency, self._count)
+                return Waits(chunk, live, urgency)
+            last = next(reversed(self._all[worst]))
+            evicted = self._entries[last]
+            self.drop(last)
+        self._entries[key] = Waits(chunk, live, urgency)
         self.tally.count(chunk, live)
-        for queues in self._queues(chunk):
-            queues.setdefault(urgency, OrderedDict())[key] = None
-        return has_room
+        for node, queues in self._queues(chunk):
+            if urgency not in queues:
+                queues[urgency] = OrderedDict()
+                self._sources.setdefault(urgency, {})[node] = None
+            queues[urgency][key] = None
+        return evicted
+
+    def room(self, urgency: int) -> int:
+        """How many chunks of this urgency it could take: the less urgent make way."""
+        return self._most - sum(len(queue) for each, queue in self._all.items() if each <= urgency)
 
     def most_urgent(self) -> int | None:
         """The urgency of what waits and is most urgent; None where nothing waits."""
         return min((urgency for urgency, queue in self._all.items() if queue), default=None)
 
-    def drop(self, key: Key) -> None:
-        """It waits no more; idempotent."""
+    def drop(self, key: Key) -> bool:
+        """It waits no more; whether it did."""
         entry = self._entries.pop(key, None)
         if entry is None:
-            return
+            return False
         self.tally.count(entry.chunk, entry.live, -1)
-        for queues in self._queues(entry.chunk):
+        for node, queues in self._queues(entry.chunk):
             queue = queues[entry.urgency]
             del queue[key]
             if not queue:
                 del queues[entry.urgency]
+                del self._sources[entry.urgency][node]
+        return True
 
-    def _queues(self, chunk: ChunkCopies) -> list[_Queues]:
+    def postpone(self, key: Key) -> None:
+        """It cannot go now: others of its urgency are tried before it is tried again."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            for _, queues in self._queues(entry.chunk):
+                queues[entry.urgency].move_to_end(key)
+
+    def _queues(self, chunk: ChunkCopies) -> list[tuple[int, _Queues]]:
         holders = dict.fromkeys(chunk.nodes + chunk.retired)
-        return [self._all, *(self._of_source.setdefault(node, {}) for node in holders)]
+        return [(ALL, self._all), *((node, self._of_source.setdefault(node, {})) for node in holders)]
 
-    def candidates(self, sources: Collection[int], each: int) -> list[tuple[Key, ChunkCopies, int]]:
-        """Chunks that one of ``sources`` holds, and their urgency as counted: most urgent first, among equals
-        the one that waited longest; at most ``each`` of one source."""
-        found: dict[Key, _Entry] = {}
-        for source in sources:
-            queues = self._of_source.get(source)
-            if queues:
-                keys = chain.from_iterable(queues[urgency] for urgency in sorted(queues))
-                for key in islice(keys, each):
-                    found[key] = self._entries[key]
-        ordered = sorted(found.items(), key=lambda item: (item[1].urgency, item[1].since))
-        return [(key, entry.chunk, entry.urgency) for key, entry in ordered]
+    def candidates(
+        self, idle: Collection[int], draw: Callable[[], float], most: int
+    ) -> Iterator[tuple[Key, ChunkCopies, int]]:
+        """Chunks that a node of ``idle`` holds, which may shrink meanwhile, and their urgency as counted; most urgent
+        first, and among equals the nodes take turns, some of them from a place that is drawn, each with the chunk that
+        waited longest there.
+
+        Whoever takes one drops or postpones it.  :param most: chunks, at each urgency.
+        """
+        for urgency in sorted(self._all):
+            sources = self._sources[urgency]
+            few, many = (idle, sources) if len(idle) <= len(sources) else (sources, idle)
+            nodes = tuple(few)
+            first, left = int(draw() * len(nodes)), most
+            for at in range(0, len(nodes), TOGETHER):
+                some = (nodes[first:] + nodes[:first])[at : at + TOGETHER]
+                turns = deque((node, 0) for node in some if node in many)
+                while turns and left:
+                    node, tried = turns.popleft()
+                    queue = self._of_source[node].get(urgency)
+                    if queue and node in idle and tried < len(queue):
+                        left -= 1
+                        key = next(iter(queue))
+                        before = len(queue)
+                        yield key, self._entries[key].chunk, urgency
+                        turns.append((node, tried + (len(queue) == before)))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from attrs import evolve
 
-from dfs.metaserver.placement import VERSION, NodeView, place
+from dfs.metaserver.placement import NodeView, Site, has_room
 from dfs.metaserver.roster import Roster
 from dfs.protocol.messages import Placement
 from dfs.protocol.values import MAX_CHUNK_SIZE
@@ -27,10 +27,9 @@ class Choice:
         self._views = {view.number: view for view in sorted(views, key=lambda view: view.number)}
         self._draw = draw
         self._given: list[tuple[int, Nodes, int]] = []
+        self._site, self._need = Site(), -1
 
-    def chunks(
-        self, first: int, count: int, replication: int, chunk_size: int, size: int | None
-    ) -> tuple[Nodes, ...]:
+    def chunks(self, first: int, count: int, replication: int, chunk_size: int, size: int | None) -> tuple[Nodes, ...]:
         """Nodes for ``count`` chunks from index ``first``, each drawn for itself; ``size`` of the file, where known."""
         return tuple(
             self.chunk(index, replication, _length(index, chunk_size, size)) for index in range(first, first + count)
@@ -38,10 +37,18 @@ class Choice:
 
     def chunk(self, index: int, replication: int, length: int, avoid: Collection[int] = ()) -> Nodes:
         """Nodes for one chunk of ``length`` bytes."""
-        nodes = place(VERSION, tuple(self._views.values()), replication, avoid, self._draw, need=length)
+        if length != self._need:
+            self._need = length
+            self._site = Site(view for view in self._views.values() if has_room(view, length))
+        nodes = self._site.draw(replication, avoid, self._draw)
         for number in nodes:
-            view = self._views[number]
-            self._views[number] = evolve(view, free=max(0, view.free - length), streams=view.streams + 1)
+            former = self._views[number]
+            view = evolve(former, free=max(0, former.free - length), streams=former.streams + 1)
+            self._views[number] = view
+            if has_room(view, length):
+                self._site.put(view)
+            else:
+                self._site.drop(number)
         self._roster.promise(nodes, length)
         self._given.append((index, nodes, length))
         return nodes

@@ -7,9 +7,13 @@ something is left, not more often than is worth it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from attrs import define
+
+from dfs.metaserver.mover import staying
+from dfs.metaserver.placement import NodeView
+from dfs.metaserver.scanning import Reply
 
 WALK_AGAIN = 60.0  # seconds after a walk that found something left, while copies of it still wait
 
@@ -32,6 +36,15 @@ class Left:
 
     chunks: int
     bytes: int
+
+
+def left_behind(reply: Reply, nodes: Mapping[int, NodeView]) -> list[int]:
+    """The lengths of the chunks of a page of a walk that are not whole without the nodes that leave."""
+    return [
+        copies.length
+        for key, copies in reply.found
+        if key in reply.listed and copies is not None and len(staying(copies.nodes, nodes)) < copies.wanted
+    ]
 
 
 class Drains:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dfs.metaserver import placement, queries
 from dfs.metaserver.leading import LeaderTerm
 from dfs.metaserver.mover import LEAVING, Need, counting, need, staying
-from dfs.metaserver.placement import NodeView, closeness
+from dfs.metaserver.placement import NodeView
 from dfs.metaserver.queries import ChunkCopies
+from dfs.metaserver.racks import closeness
 from dfs.metaserver.seams import Seams
 from dfs.protocol.errors import FileNotFound
 from dfs.protocol.limits import MAX_VERDICTS

@@ -18,6 +18,7 @@ from attrs import frozen
 
 from dfs.metaserver import placement
 from dfs.metaserver.placement import NodeView
+from dfs.metaserver.racks import closeness
 from dfs.protocol.messages import DurableReplica
 from dfs.protocol.values import MAX_CHUNK_SIZE, NodeState
 
@@ -72,7 +73,7 @@ def surplus(nodes: Sequence[int], wanted: int, views: Mapping[int, NodeView]) ->
 
 def _closeness(node: int, among: Sequence[int], views: Mapping[int, NodeView]) -> tuple[int, ...]:
     others = [views[other].rack for other in among if other != node]
-    return placement.closeness(views[node].rack, others)
+    return closeness(views[node].rack, others)
 
 
 def _fullness(view: NodeView) -> int:

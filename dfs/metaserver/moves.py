@@ -33,12 +33,6 @@ class Copy:
         return self.source == self.target
 
 
-@define
-class Flight:
-    copy: Copy
-    deadline: float
-
-
 @frozen
 class Work:
     """Chunks that wait for streams (``backlog``), are copied (``flights``), wait after failures (``waiting``), and have
@@ -137,18 +131,26 @@ class Aside:
         reason = next(iter(self.entries.values()))[0] if self.entries else ""
         return len(self.entries), self.tally.bytes, reason
 
-    def drop(self, key: Key) -> None:
-        """Idempotent."""
-        if key in self.entries:
-            _, chunk, live = self.entries.pop(key)
-            self.tally.count(chunk, live, -1)
+    def drop(self, key: Key) -> bool:
+        """Whether it was here."""
+        if key not in self.entries:
+            return False
+        _, chunk, live = self.entries.pop(key)
+        self.tally.count(chunk, live, -1)
+        return True
 
-    def take_all(self) -> list[Key]:
+    def drop_first(self) -> tuple[str, ChunkCopies, int]:
+        """The one that has been here longest: reason, chunk, live copies."""
+        key, entry = next(iter(self.entries.items()))
+        self.drop(key)
+        return entry
+
+    def take_all(self) -> list[tuple[Key, tuple[str, ChunkCopies, int]]]:
         """All of them; none is left."""
-        keys = list(self.entries)
+        taken = list(self.entries.items())
         self.entries.clear()
         self.tally = Tally()
-        return keys
+        return taken
 
 
 SWEEP_FIRST = 600.0  # seconds from the beginning of a leadership

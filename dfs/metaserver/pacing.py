@@ -27,14 +27,20 @@ class Pace:
         self.node_rate, self.cluster_rate = node_rate, cluster_rate
         self._buckets: dict[int, _Bucket] = {}
 
-    def allows(self, node: int, client_rate: int, now: float) -> bool:
-        """Whether a move may begin at the node now.
+    def is_open(self, now: float) -> bool:
+        """Whether the cluster's rate allows another move now."""
+        return not self.cluster_rate or self._level(0, self.cluster_rate, now) > 0
+
+    def wait(self, node: int, client_rate: int, now: float) -> float:
+        """Seconds until a move may begin at the node, by its own rate; 0: now.
 
         :param client_rate: bytes/s that clients take of the node.
         """
-        whole = self._level(0, self.cluster_rate, now) > 0 if self.cluster_rate else True
         rate = self.rate_of(client_rate)
-        return whole and (self._level(node, rate, now) > 0 if rate else True)
+        if not rate:
+            return 0.0
+        level = self._level(node, rate, now)
+        return 0.0 if level > 0 else (1 - level) / rate
 
     def rate_of(self, client_rate: int) -> int:
         """Bytes/s that a node may move while clients take so many: what they leave, and a share that they cannot have,

@@ -6,7 +6,9 @@ strictly: never two replicas on one node, never a full node, a suspect one only 
 as far from the other replicas as can be (S20).
 
 Racks are paths, ``dc1/r7``: replicas keep apart at the first level first, then at the next, and so on.  Version 1 knew
-racks as plain names and only whether one was used; version 2 counts how often, at each level.
+racks as plain names and only whether one was used; version 2 counts how often, at each level.  Version 3 has the same
+rules, and draws the rack first and then the node in it (dfs.metaserver.ground): with a ground that is kept up to date a
+draw among a thousand nodes costs what the racks cost, and not what the nodes do.
 
 Weights are integers and the only arithmetic on a draw is one multiplication: the same draws place alike on every
 machine. A version's answers are frozen by test vectors; better rules get a new version.
@@ -15,18 +17,18 @@ machine. A version's answers are frozen by test vectors; better rules get a new 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import accumulate
 from operator import attrgetter
 
 from attrs import field, frozen
 
+from dfs.metaserver.ground import Ground
+from dfs.metaserver.racks import closeness, closeness_by, counts
 from dfs.protocol.values import MAX_CHUNK_SIZE, NodeState
 
-VERSION = 2
-VERSIONS = (1, 2)
-LEVELS = 4  # of a rack's path that count
+VERSION = 3
+VERSIONS = (1, 2, 3)
 RESERVE = 64 << 20  # free bytes that a node keeps for its own needs
 _MOST_KNOWN = 10_000
 _PLACEABLE = (NodeState.ALIVE, NodeState.SUSPECT)
@@ -51,7 +53,17 @@ class NodeView:
 
     @weight.default
     def _weigh(self) -> int:
-        return max(1, self.free * 1000 // max(self.total, 1) * 16 // (1 + self.streams))
+        return weigh(self, self.streams)
+
+
+def weigh(view: NodeView, streams: int) -> int:
+    """What the node would weigh with so many transfers."""
+    return max(1, view.free * 1000 // max(view.total, 1) * 16 // (1 + streams))
+
+
+def has_room(view: NodeView, need: int) -> bool:
+    """Whether ``need`` bytes could be placed there."""
+    return view.free >= need + RESERVE and view.state in _PLACEABLE
 
 
 def place(
@@ -72,12 +84,12 @@ def place(
     """
     if version not in VERSIONS:
         raise ValueError(f"placement version {version} is not known")
-    excluded, least = frozenset(exclude), need + RESERVE
+    excluded = frozenset(exclude)
     room = [
-        node
-        for node in sorted(nodes, key=attrgetter("number"))
-        if node.free >= least and node.state in _PLACEABLE and node.number not in excluded
+        node for node in sorted(nodes, key=attrgetter("number")) if has_room(node, need) and node.number not in excluded
     ]
+    if version >= 3:
+        return Site(room).draw(count, (), draw, racks)
     best = _best if version == 1 else _farthest
     used = list(racks)
     chosen: list[int] = []
@@ -100,34 +112,45 @@ def _farthest(room: list[NodeView], used: list[str]) -> list[NodeView]:
     alive = [node for node in room if node.state is NodeState.ALIVE] or room
     if not used:
         return alive
-    counts = _counts(used)
-    racks = {rack: _closeness(rack, counts) for rack in dict.fromkeys(node.rack for node in alive)}
+    counted = counts(used)
+    racks = {rack: closeness_by(rack, counted) for rack in dict.fromkeys(node.rack for node in alive)}
     least = min(racks.values())
     return [node for node in alive if racks[node.rack] == least]
 
 
-@lru_cache(4096)
-def _prefixes(rack: str) -> tuple[str, ...]:
-    """The rack's path down to each level, behind the level."""
-    path = rack.split("/")
-    return tuple(f"{level}/" + "/".join(path[:level]) for level in range(1, LEVELS + 1))
+class Site:
+    """Version 3's rules over nodes that have room, for choice after choice: what changed is put again."""
 
+    def __init__(self, nodes: Iterable[NodeView] = ()) -> None:
+        self._alive, self._suspect = Ground(), Ground()
+        self._racks: dict[int, str] = {}
+        for node in nodes:
+            self.put(node)
 
-def _counts(racks: Sequence[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for rack in racks:
-        for prefix in _prefixes(rack):
-            counts[prefix] = counts.get(prefix, 0) + 1
-    return counts
+    def put(self, view: NodeView) -> None:
+        """The node as it is now, which is alive or suspect and has room."""
+        is_alive = view.state is NodeState.ALIVE
+        (self._alive if is_alive else self._suspect).put(view.number, view.rack, view.weight)
+        self._racks[view.number] = view.rack
 
+    def drop(self, number: int) -> None:
+        """It has room no more."""
+        self._alive.drop(number)
+        self._suspect.drop(number)
 
-def _closeness(rack: str, counts: Mapping[str, int]) -> tuple[int, ...]:
-    return tuple([counts.get(prefix, 0) for prefix in _prefixes(rack)])
-
-
-def closeness(rack: str, others: Sequence[str]) -> tuple[int, ...]:
-    """How many of ``others`` share the rack's path, a number for each level; the first level weighs most."""
-    return _closeness(rack, _counts(others))
+    def draw(
+        self, count: int, exclude: Collection[int], draw: Callable[[], float], racks: Collection[str] = ()
+    ) -> tuple[int, ...]:
+        """See :func:`place`."""
+        used, chosen = list(racks), list[int]()
+        while len(chosen) < count:
+            taken = (*exclude, *chosen)
+            found = self._alive.draw(used, taken, draw) or self._suspect.draw(used, taken, draw)
+            if found is None:
+                break
+            chosen.append(found[0])
+            used.append(self._racks[found[0]])
+        return tuple(chosen)
 
 
 class Racks:
@@ -154,7 +177,7 @@ class Racks:
     def _better(self, place: int, racks: tuple[str, ...]) -> bool:
         others = racks[:place] + racks[place + 1 :]
         now = closeness(racks[place], others)
-        return any(closeness(rack, others) < now for rack in self._racks)
+        return any(now) and any(closeness(rack, others) < now for rack in self._racks)
 
 
 def _draw(nodes: list[NodeView], draw: Callable[[], float]) -> NodeView:

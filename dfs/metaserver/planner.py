@@ -20,39 +20,40 @@ Rules, and what they are for:
   aside, and leaves each of them by a clock or an event; nothing is blocked for ever by what was forgotten (S12);
 - streams and bytes/s of a node are bounded, as source and target together, and fewer where clients want it;
 - memory is bounded: the backlog holds MAX_BACKLOG chunks; when it is full, chunks with more copies make way for those
-  with fewer, and the scans are made again once there is room.
+  with fewer, and walks are gone over again once there is room (see dfs.metaserver.walking);
+- a call of plan ends when its time is over (``is_over``), for it holds up the reactor, and the next one goes on.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-
-from attrs import evolve
+from itertools import islice
 
 from dfs.metaserver import placement
-from dfs.metaserver.backlog import Backlog, Tally
+from dfs.metaserver.backlog import Backlog, Waits
 from dfs.metaserver.balancing import Balance
 from dfs.metaserver.deciding import Chooser
-from dfs.metaserver.draining import Drains
-from dfs.metaserver.mover import LEAVING, Need, counting, may_have_surplus, need, room_of, staying, surplus
-from dfs.metaserver.moves import ASIDE_SECONDS, Aside, Copy, Debt, Flight, Sweep, Waiting, Work, debt_of
+from dfs.metaserver.draining import Drains, left_behind
+from dfs.metaserver.flights import Flights
+from dfs.metaserver.idle import IdleNodes
+from dfs.metaserver.mover import LEAVING, Need, counting, may_have_surplus, need, room_of, surplus
+from dfs.metaserver.moves import ASIDE_SECONDS, Aside, Copy, Debt, Sweep, Waiting, Work, debt_of
 from dfs.metaserver.pacing import Pace
 from dfs.metaserver.queries import ChunkCopies
+from dfs.metaserver.records import MAX_NODES_OF_A_CHUNK
 from dfs.metaserver.scanning import PAGE, SHORT_SCAN, SWEEP, Key, Reply, Request
 from dfs.metaserver.streams import Streams
+from dfs.metaserver.walking import Walks
 from dfs.metaserver.whereabouts import Whereabouts, of_entry, of_queue
 from dfs.protocol.values import NodeState
 
-MAX_BACKLOG = 100_000
+MAX_BACKLOG = 32_768
 MAX_LOOKS = 10_000
 STREAMS_PER_NODE = 2
 AHEAD = 4  # orders for each stream of a node: an order waits for a beat of its source, and the stream had better not
-JOB_SECONDS = 30.0  # a job's deadline, plus a second for each SLOWEST bytes
-SLOWEST = 1 << 20
-MAX_CANDIDATES = 1_000  # chunks looked at by one call of plan
-MAX_COMPARED = 20_000  # nodes compared by one call of plan: about 10 ms
-MAX_PLANNED = 128  # copies that one call of plan begins
+MAX_CANDIDATES = 1_000  # chunks of one urgency looked at by one call of plan
+MAX_COMPARED = 20_000  # nodes compared one by one by one call of plan: about 10 ms
 
 
 class Planner:
@@ -64,6 +65,7 @@ class Planner:
     :ivar on_surplus: told of each chunk of which more replicas are sound than wanted.
     :ivar on_aside: told once of each chunk for which there is no place, and why.
     :ivar balance: what is to be evened out; None: nothing.
+    :ivar has_more: the last call of plan ended before it had tried everything.
     """
 
     def __init__(
@@ -82,11 +84,12 @@ class Planner:
         self._max_looks = max_looks
         self._nodes: dict[int, placement.NodeView] = {}
         self._racks: placement.Racks | None = None
-        self._scans: OrderedDict[int, bytes] = OrderedDict()
+        self._idle = IdleNodes(self._streams)
+        self._walks = Walks(max_backlog)
+        self._scans = self._walks.first
         self._looks: OrderedDict[Key, None] = OrderedDict()
         self._backlog = Backlog(max_backlog)
-        self._flights: dict[int, Flight] = {}
-        self._flying: dict[Key, int] = {}
+        self._flights = Flights()
         self._waiting = Waiting()
         self._aside = Aside()
         self._scan_again = False
@@ -94,6 +97,7 @@ class Planner:
         self._sweep = Sweep()
         self.drains = Drains()
         self.balance: Balance | None = None
+        self.has_more = False
         self.on_surplus: Callable[[Key], None] = lambda key: None
         self.on_aside: Callable[[ChunkCopies, str], None] = lambda chunk, reason: None
 
@@ -104,7 +108,7 @@ class Planner:
         self._scans.setdefault(SHORT_SCAN, b"")
         for node in nodes:
             self._nodes[node.number] = node
-            self._streams.changed(node.number)
+            self._idle.changed(node.number, node)
             if node.state in LEAVING:
                 self.drains.begin(node.number)
             if node.state is NodeState.DEAD or node.state in LEAVING:
@@ -115,7 +119,7 @@ class Planner:
         """A node as it is now: said at each change of state and at heartbeats."""
         former = self._nodes.get(view.number)
         self._nodes[view.number] = view
-        self._streams.changed(view.number)
+        self._idle.changed(view.number, view)
         self._note_rack(former, view)
         was_dead = former is not None and former.state is NodeState.DEAD
         was_leaving = former is not None and former.state in LEAVING
@@ -129,7 +133,7 @@ class Planner:
         elif was_leaving:
             self.drains.end(view.number)
         if view.state is NodeState.ALIVE and (former is None or former.state is not NodeState.ALIVE):
-            self._scans.pop(view.number, None)
+            self._walks.ended(view.number)
             self._retry_aside()
         elif former is not None and former.free < placement.RESERVE * 2 <= view.free:
             self._retry_aside()
@@ -149,39 +153,45 @@ class Planner:
     def forget(self, number: int) -> None:
         """The node is removed."""
         self._nodes.pop(number, None)
-        self._streams.changed(number)
-        self._scans.pop(number, None)
+        self._idle.changed(number, None)
+        for copy in self._flights.at(number):
+            self._flights.doubt((copy.chunk.file_id, copy.chunk.index))
+        self._walks.ended(number)
         self.drains.end(number)
         self._racks = None
 
     def _node_died(self, number: int) -> None:
-        for flight in list(self._flights.values()):
-            if number in (flight.copy.source, flight.copy.target):
-                self._land(flight)
-                self.short(flight.copy.chunk.file_id, flight.copy.chunk.index)
+        for copy in self._flights.at(number):
+            self._flights.end(copy.job)
+            self._streams.end(copy)
+            self.short(copy.chunk.file_id, copy.chunk.index)
 
     def short(self, file_id: int, index: int) -> None:
         """A chunk may be short: look at it."""
         key = (file_id, index)
-        if key in self._flying:
+        if self._flights.doubt(key):
             return
         self._looks[key] = None
         if len(self._looks) > self._max_looks:
             self._looks.popitem(last=False)
             self._scan_again = True
 
-    def result(self, job: int, succeeded: bool, now: float) -> Copy | None:
-        """A job ended (and its replica, if any, was recorded); what it was.  Unknown jobs are of a former time."""
-        flight = self._flights.get(job)
+    def result(self, job: int, succeeded: bool, now: float, is_recorded: bool = False) -> Copy | None:
+        """A job ended; what it was.  Unknown jobs are of a former time.
+
+        :param is_recorded: the tables have its replica now, without doubt: else the chunk is looked at.
+        """
+        flight = self._flights.end(job)
         if flight is None:
             return None
-        self._land(flight)
         copy = flight.copy
+        self._streams.end(copy)
         key = (copy.chunk.file_id, copy.chunk.index)
         if succeeded:
             self._waiting.forgive(key)
             self._streams.succeeded(copy)
-            self._looks[key] = None
+            if not is_recorded or flight.is_doubtful or not self._is_whole_with(copy):
+                self._looks[key] = None
             for node in copy.chunk.nodes:
                 self.drains.copied(node, copy.chunk.length)
         else:
@@ -189,10 +199,13 @@ class Planner:
             self._waiting.failed(key, now, self._max_backlog)
         return copy
 
-    def _land(self, flight: Flight) -> None:
-        del self._flights[flight.copy.job]
-        del self._flying[flight.copy.chunk.file_id, flight.copy.chunk.index]
-        self._streams.end(flight.copy)
+    def _is_whole_with(self, copy: Copy) -> bool:
+        """Whether nothing is left to do for its chunk: a copy more, or one less."""
+        nodes, wanted = (*copy.chunk.nodes, copy.target), copy.chunk.wanted
+        if copy.is_restore or len(nodes) > MAX_NODES_OF_A_CHUNK or self.balance is not None or self._racks is None:
+            return False
+        is_whole = need(nodes, wanted, self._nodes, self._racks) == Need.NOTHING
+        return is_whole and surplus(nodes, wanted, self._nodes) is None
 
     # ---- reading
 
@@ -200,58 +213,54 @@ class Planner:
         """What to read next; None when nothing is due.  Until its reply comes, asking again gives the same."""
         if self._pending is not None:
             return self._pending
-        chunks = tuple(self._looks)[:PAGE]
+        chunks = tuple(islice(self._looks, PAGE))
         for key in chunks:
             del self._looks[key]
         if self._scan_again and not self._scans and len(self._backlog) < self._max_backlog // 2:
             self._scan_again = False
             self.start(tuple(self._nodes.values()))
-        scan = next(iter(self._scans), None)
-        if scan is not None:
-            self._pending = Request(scan, self._scans[scan], chunks)
-        elif chunks:
-            self._pending = Request(None, b"", chunks)
+        has_many_aside = len(self._aside.entries) >= self._max_backlog // 2
+        self._pending = self._walks.next(chunks, self._backlog.room if not has_many_aside else None)
         return self._pending
 
     def receive(self, reply: Reply, now: float) -> None:
         """The reply to the last request."""
         self._pending = None
-        scan = reply.request.scan
-        is_current = scan is not None and self._scans.get(scan) == reply.request.after
-        if scan is not None and is_current:
-            del self._scans[scan]
-            if scan == SWEEP:
-                self._sweep.read(reply.after, now)
-            elif reply.after is not None:
-                self._scans[scan] = reply.after  # at the end of the queue: scans take turns
+        request, scan = reply.request, reply.request.scan
+        if scan == SWEEP and self._scans.get(SWEEP) == request.after:
+            del self._scans[SWEEP]
+            self._sweep.read(reply.after, now)
+            is_current = True
+        else:
+            is_current = self._walks.turned(request, reply.after)
         for key, copies in reply.found:
-            self._judge(key, copies, now)
-        if scan is not None and scan in self.drains and is_current:
-            self._note_walk(scan, reply, now)
+            self._judge(key, copies, now, request.again is not None and key in reply.listed)
+        if scan is not None and scan in self.drains and is_current and request.again is None:
+            left = left_behind(reply, self._nodes)
+            self.drains.walked(scan, reply.at, request.after == b"", left, reply.after is None, now)
 
-    def _note_walk(self, scan: int, reply: Reply, now: float) -> None:
-        left = [
-            copies.length
-            for key, copies in reply.found
-            if key in reply.listed and copies is not None and len(staying(copies.nodes, self._nodes)) < copies.wanted
-        ]
-        self.drains.walked(scan, reply.at, reply.request.after == b"", left, reply.after is None, now)
+    def _judge(self, key: Key, copies: ChunkCopies | None, now: float, is_again: bool = False) -> None:
+        """Where a chunk belongs, after a look at it.
 
-    def _judge(self, key: Key, copies: ChunkCopies | None, now: float) -> None:
-        """Where a chunk belongs, after a look at it."""
-        self._forget(key)
-        if key in self._flying:
+        :param is_again: by a walk for what had found no room.
+        """
+        if self._flights.doubt(key):
             return
+        is_known = self._forget(key) or key in self._waiting.times
         urgency = self._urgency(key, copies)
         if copies is None or urgency == Need.NOTHING:
             self._waiting.forgive(key)
             self._aside.forgive(key)
             return
         live = len(counting(copies.nodes, self._nodes))
+        if is_again and not is_known:
+            self._walks.found(urgency, copies, live)
         if live == 0 and not counting(copies.retired, self._nodes):
             self._set_aside(key, copies, "no live replica", now)
         elif key not in self._waiting.times:
-            self._scan_again |= not self._backlog.put(key, copies, live, urgency)
+            missed = self._backlog.put(key, copies, live, urgency)
+            if missed is not None:
+                self._walks.missed(missed, self._nodes)
 
     def _urgency(self, key: Key, copies: ChunkCopies | None) -> int:
         """See dfs.metaserver.mover; also passes on what is surplus."""
@@ -266,27 +275,30 @@ class Planner:
             return Need.BALANCE
         return urgency
 
-    def _forget(self, key: Key) -> None:
-        self._backlog.drop(key)
-        self._aside.drop(key)
+    def _forget(self, key: Key) -> bool:
+        """Whether it waited, or was set aside."""
+        return self._backlog.drop(key) | self._aside.drop(key)
 
     def _set_aside(self, key: Key, copies: ChunkCopies, reason: str, now: float) -> None:
         if self._aside.put(key, copies, len(counting(copies.nodes, self._nodes)), reason, now):
             self.on_aside(copies, reason)
         if len(self._aside.entries) > self._max_backlog:
-            self._forget(next(iter(self._aside.entries)))
-            self._scan_again = True
+            _, chunk, live = self._aside.drop_first()
+            self._walks.missed(Waits(chunk, live, live), self._nodes)
 
     def _retry_aside(self) -> None:
-        """Capacity changed.  Those of too long a list come back by the scans."""
-        for key in self._aside.take_all():
-            self._looks[key] = None
+        """Capacity changed.  Those of too long a list come back by the walks."""
+        for key, (_, chunk, live) in self._aside.take_all():
+            if len(self._looks) < self._max_looks:
+                self._looks[key] = None
+            else:
+                self._walks.missed(Waits(chunk, live, live), self._nodes)
 
     # ---- planning
 
-    def plan(self, now: float, limit: int = MAX_PLANNED) -> list[Copy]:
-        """At most ``limit`` new jobs, most urgent first."""
-        for job in [job for job, flight in self._flights.items() if flight.deadline <= now]:
+    def plan(self, now: float, is_over: Callable[[], bool] = lambda: False) -> list[Copy]:
+        """New jobs, most urgent first, until ``is_over`` says that the time for it has passed."""
+        for job in self._flights.late(now):
             self.result(job, False, now)
         for key in self._waiting.due(now):
             self._looks[key] = None
@@ -297,30 +309,27 @@ class Planner:
         after = self._sweep.due(now, not self._scans)
         if after is not None:
             self._scans[SWEEP] = after
-        return self._begin(now, limit)
+        return self._begin(now, is_over)
 
-    def _begin(self, now: float, limit: int) -> list[Copy]:
-        streams = self._streams
-        board = streams.board(self._nodes)
-        idle = {number for number, view in board.items() if streams.spare(view, now)}
-        copies: list[Copy] = []
-        if not idle:
-            return copies
-        budget, order = MAX_COMPARED, sorted(idle)
-        for key, chunk, counted in self._backlog.candidates(idle, max(1, MAX_CANDIDATES // len(idle))):
-            if len(copies) >= limit or not idle or budget <= 0:
+    def _begin(self, now: float, is_over: Callable[[], bool]) -> list[Copy]:
+        idle, copies = self._idle, list[Copy]()
+        idle.refresh(now)
+        self.has_more = False
+        budget = MAX_COMPARED
+        for key, chunk, counted in self._backlog.candidates(idle.nodes, self._draw, MAX_CANDIDATES):
+            self.has_more = is_over()
+            if self.has_more or budget <= 0 or not self._streams.is_open(now):
                 break
-            if idle.isdisjoint(chunk.nodes + chunk.retired) or not self._is_as_counted(key, chunk, counted, now):
+            if not self._is_as_counted(key, chunk, counted, now):
                 continue
-            chooser = Chooser(chunk, counted, board, self.balance)
-            copy = self._try(key, chunk, counted, chooser, order, idle, now)
-            budget -= max(1, chooser.compared)
-            if copy is not None:
+            chooser = Chooser(chunk, counted, idle, self.balance)
+            copy = self._try(key, chunk, counted, chooser, now)
+            budget -= chooser.compared
+            if copy is None:
+                self._backlog.postpone(key)
+            else:
                 copies.append(copy)
-                for node in {copy.source, copy.target}:
-                    board[node] = evolve(board[node], streams=board[node].streams + 1)
-                    if not streams.spare(self._nodes[node], now):
-                        idle.discard(node)
+                idle.refresh(now)
         return copies
 
     def _is_as_counted(self, key: Key, chunk: ChunkCopies, counted: int, now: float) -> bool:
@@ -330,21 +339,19 @@ class Planner:
         self._judge(key, chunk, now)
         return False
 
-    def _try(
-        self, key: Key, chunk: ChunkCopies, urgency: int, chooser: Chooser, order: list[int], idle: set[int], now: float
-    ) -> Copy | None:
+    def _try(self, key: Key, chunk: ChunkCopies, urgency: int, chooser: Chooser, now: float) -> Copy | None:
         """A copy of the chunk, None where it must wait; set aside where no node could take it even if idle."""
-        restored = chooser.restorable(idle) if not self._waiting.failures.get(key) else None
+        restored = chooser.restorable() if chunk.retired and not self._waiting.failures.get(key) else None
         if restored is not None:
             return self._fly(key, Copy(self._next_job, restored, restored, chunk, urgency), now)
-        target, reason = chooser.choose(order, idle, self._draw)
+        target, reason = chooser.choose(self._draw)
         if reason:
             self._forget(key)
             if urgency <= Need.LEAVING:
                 self._set_aside(key, chunk, reason, now)
         if target is None:
             return None
-        source = chooser.source(target, idle, self._streams.failed_pairs(now), self._streams.busy)
+        source = chooser.source(target, self._streams.failed_pairs(now), self._streams.busy)
         if source is None:
             return None
         return self._fly(key, Copy(self._next_job, source, target, chunk, urgency), now)
@@ -352,14 +359,13 @@ class Planner:
     def _fly(self, key: Key, copy: Copy, now: float) -> Copy:
         self._forget(key)
         self._next_job += 1
-        self._flights[copy.job] = Flight(copy, now + JOB_SECONDS + copy.chunk.length / SLOWEST)
-        self._flying[key] = copy.job
+        self._flights.begin(key, copy, now)
         self._streams.begin(copy, now)
         return copy
 
     def even_out(self) -> None:
         """Walk over what is on nodes that are too full, while nothing else waits."""
-        if self.balance is not None and not (self._scans or self._backlog or self._flights):
+        if self.balance is not None and self._walks.is_over() and not (self._backlog or self._flights):
             for node in self.balance.fat:
                 self._scans[node] = b""
 
@@ -371,16 +377,13 @@ class Planner:
 
     def is_short(self) -> bool:
         """Whether some chunk that lacks copies could be given one: nothing less urgent is begun meanwhile."""
-        waits = self._backlog.most_urgent()
-        return waits is not None and waits < Need.LEAVING
+        known = (self._backlog.most_urgent(), self._walks.again())
+        return min((urgency for urgency in known if urgency is not None), default=Need.NOTHING) < Need.LEAVING
 
     def debt(self) -> Debt:
-        """What is short: backlog, flights, set aside; each chunk as it was when it was last looked at.  Chunks of scans
-        that still run are not counted yet."""
-        flying = Tally()
-        for copy in (flight.copy for flight in self._flights.values()):
-            flying.count(copy.chunk, len(counting(copy.chunk.nodes, self._nodes)))
-        tallies = (self._backlog.tally, flying, self._aside.tally)
+        """What is short: waiting, in flight, set aside, without room; each chunk as it was when it was last looked at.
+        Chunks of scans that still run are not counted yet."""
+        tallies = (self._backlog.tally, self._flights.tally(self._nodes), self._aside.tally, *self._walks.beyond())
         return debt_of(tallies, len(self._aside.entries), bool(self._scans or self._looks))
 
     def work(self) -> Work:
@@ -389,7 +392,7 @@ class Planner:
 
     def whereabouts(self, key: Key, now: float) -> Whereabouts:
         """What is done about a chunk."""
-        flight = self._flights.get(self._flying.get(key, 0))
+        flight = self._flights.of(key)
         if flight is not None or key in self._waiting.times or key in self._aside.entries:
             return of_entry(key, now, flight, self._waiting, self._aside)
-        return of_queue(key in self._backlog, key in self._looks, bool(self._scans))
+        return of_queue(key in self._backlog, key in self._looks, not self._walks.is_over())

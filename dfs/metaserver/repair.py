@@ -16,13 +16,14 @@ from dfs.kv.interfaces import IKeyValueStore
 from dfs.metaserver import evened, queries
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import MAX_COMMITS, AddReplicas, Lost, RemoveReplicas
+from dfs.metaserver.flights import JOB_SECONDS, SLOWEST
 from dfs.metaserver.metering import Meter
 from dfs.metaserver.mover import Need
 from dfs.metaserver.moves import Copy
 from dfs.metaserver.pacing import Pace
 from dfs.metaserver.pairs import Pairs
 from dfs.metaserver.placement import NodeView
-from dfs.metaserver.planner import AHEAD, JOB_SECONDS, SLOWEST, Planner
+from dfs.metaserver.planner import AHEAD, Planner
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.records import ReplicaRecord, replica_codec
 from dfs.metaserver.scanning import answer
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 VERIFY_SECONDS = 300.0
 MOST_LOOKS = 20_000  # at nodes, a second, by rounds that beats ask for
+SLICE = 0.003  # seconds that one round plans, for meanwhile the reactor does nothing else
 MAX_VERIFIES = 10_000  # that are asked for and not yet reported
 REASONS: Mapping[int, str] = {
     Need.LEAVING: "drained",
@@ -99,9 +101,10 @@ class Repair:
                 return False
             self.planner.receive(reply, self._seams.seconds())
         self._planned = self._seams.seconds()
-        for copy in self.planner.plan(self._planned):
+        until = self._planned + SLICE
+        for copy in self.planner.plan(self._planned, lambda: self._seams.seconds() >= until):
             self._order(copy)
-        return request is not None
+        return request is not None or self.planner.has_more
 
     def _order(self, copy: Copy) -> None:
         chunk, target = copy.chunk, self._seams.roster.target(copy.target)
@@ -135,17 +138,17 @@ class Repair:
     async def copied(self, beat: Heartbeat, results: Sequence[JobResult]) -> None:
         """A source reports on copies, or a node on replicas that it is to serve again.  Raises DFSError where the
         outcome could not be recorded: it reports again."""
-        await self._record([result for result in results if result.code == 0])
+        is_recorded = await self._record([result for result in results if result.code == 0])
         for result in results:
-            self._copied(beat, result)
+            self._copied(beat, result, is_recorded)
         self._term.repair_duty.nudge()
 
-    def _copied(self, beat: Heartbeat, result: JobResult) -> None:
+    def _copied(self, beat: Heartbeat, result: JobResult, is_recorded: bool) -> None:
         if result.code in _DAMAGED and self._term.active and result.kind is JobKind.COPY:
             self.verify(beat.node, result.file_id, result.index, result.generation)
         if self._term.active:
             now = self._seams.seconds()
-            copy = self.planner.result(result.job, result.code == 0, now)
+            copy = self.planner.result(result.job, result.code == 0, now, is_recorded)
             if copy is not None and result.code == 0:
                 self.pairs.succeeded(copy.source, copy.target)
                 self._tell(copy)
@@ -162,12 +165,15 @@ class Repair:
     def _tell_aside(self, chunk: ChunkCopies, reason: str) -> None:
         self._term.tales.add(EventKind.SET_ASIDE, 0, chunk.length, reason)
 
-    async def _record(self, results: Sequence[JobResult]) -> None:
+    async def _record(self, results: Sequence[JobResult]) -> bool:
         """One entry for what one beat tells, or more where it tells of more than fits; also of files that ended: then
-        their node is noted, to delete there too (S15)."""
+        their node is noted, to delete there too (S15).  Whether all are on the record."""
         commits = await self._seams.reader.look(_commits, results) if results else ()
+        recorded = 0
         for first in range(0, len(commits), MAX_COMMITS):
-            await self._seams.proposer.propose(AddReplicas(commits[first : first + MAX_COMMITS]), Changed)
+            entry = AddReplicas(commits[first : first + MAX_COMMITS])
+            recorded += (await self._seams.proposer.propose(entry, Changed)).count
+        return recorded == len(results)
 
     # ---- doubts
 

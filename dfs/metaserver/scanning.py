@@ -17,11 +17,13 @@ PAGE = 200  # chunks looked at by one request, and as many by its scan
 
 @frozen
 class Request:
-    """What to read next: a page of one scan, and chunks to look at."""
+    """What to read next: a page of one scan, and chunks to look at; ``again``: the urgency for whose sake the scan is
+    gone over again (see dfs.metaserver.walking)."""
 
     scan: int | None  # SHORT_SCAN, SWEEP, a node number, or None
     after: bytes
     chunks: tuple[Key, ...]
+    again: int | None = None
 
 
 @frozen

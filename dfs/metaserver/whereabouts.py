@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from dfs.metaserver.moves import ASIDE_SECONDS, Aside, Flight, Waiting
+from dfs.metaserver.flights import Flight
+from dfs.metaserver.moves import ASIDE_SECONDS, Aside, Waiting
 from dfs.metaserver.scanning import Key
 from dfs.protocol.messages import Healing
 

@@ -226,7 +226,7 @@ class PaceTests(MoveCase):
         """The limit of all together holds whatever the nodes may."""
         pace = Pace(cluster_rate=MIB)
         pace.began(1, 2, 2 * MIB, 0.0)
-        self.assertEqual([pace.allows(3, 0, now) for now in (0.0, 0.9, 1.1)], [False, False, True])
+        self.assertEqual([pace.is_open(now) for now in (0.0, 0.9, 1.1)], [False, False, True])
 
     def test_what_clients_leave(self) -> None:
         """Moves get what clients leave of a node's rate, all of it where they are idle, and never less than a share."""
@@ -239,9 +239,9 @@ class PaceTests(MoveCase):
         """Where clients want the node it moves at a fraction, and with fewer streams (S23)."""
         pace = Pace(node_rate=MIB)
         pace.began(1, 2, MIB * 3 // 2, 0.0)
-        self.assertTrue(pace.allows(1, 0, 0.6))
+        self.assertEqual(pace.wait(1, 0, 0.6), 0)
         pace.began(1, 2, MIB, 0.6)
-        self.assertFalse(pace.allows(1, MIB, 1.0 + 1 / YIELD))
+        self.assertGreater(pace.wait(1, MIB, 1.0 + 1 / YIELD), 0)
         planner = self.planner
         for number in range(1, 7):
             known = view(number)

@@ -75,7 +75,7 @@ class PlacementTests(SynchronousTestCase):
         self.assertEqual(found, VECTORS)
         self.assertEqual([place(1, nodes, 2, (7,), draw, racks=("r0", "r1")) for _ in range(2)], RACK_VECTORS)
         with self.assertRaises(ValueError):
-            place(3, nodes, 1, (), draw)
+            place(4, nodes, 1, (), draw)
 
     def test_frozen_vectors_of_version_2(self) -> None:
         """Version 2 answers these for ever; where racks are plain names, those of version 1 (S20)."""
@@ -87,6 +87,17 @@ class PlacementTests(SynchronousTestCase):
         self.assertEqual([place(2, deep, 4, (), draw) for _ in range(6)], DEEP_VECTORS)
         there = ("dc1/r1", "dc1/r3", "dc0/r2")
         self.assertEqual([place(2, deep, 2, (3,), draw, racks=there) for _ in range(3)], DEEP_RACK_VECTORS)
+
+    def test_frozen_vectors_of_version_3(self) -> None:
+        """Version 3 answers these for ever (S20)."""
+        nodes = [view(n, f"r{n % 3}", free=n * 10 * GIB, streams=n % 2) for n in range(1, 8)]
+        deep = [view(n, f"dc{n % 2}/r{n % 5}", free=n * 10 * GIB) for n in range(1, 9)]
+        draw = random.Random(20).random
+        self.assertEqual([place(3, nodes, 3, (), draw) for _ in range(6)], VECTORS_3)
+        self.assertEqual([place(3, nodes, 2, (7,), draw, racks=("r0", "r1")) for _ in range(2)], RACK_VECTORS_3)
+        self.assertEqual([place(3, deep, 4, (), draw) for _ in range(6)], DEEP_VECTORS_3)
+        there = ("dc1/r1", "dc1/r3", "dc0/r2")
+        self.assertEqual([place(3, deep, 2, (3,), draw, racks=there) for _ in range(3)], DEEP_RACK_VECTORS_3)
 
     def test_never_the_same_three(self) -> None:
         """Over many chunks every node serves, as primary too, and no set of three dominates."""
@@ -120,3 +131,7 @@ VECTORS = [(7, 6, 5), (7, 3, 5), (7, 6, 5), (3, 4, 5), (2, 4, 6), (5, 4, 6)]
 RACK_VECTORS = [(5, 4), (2, 6)]
 DEEP_VECTORS = [(8, 5, 2, 7), (2, 3, 5, 8), (5, 8, 3, 2), (1, 8, 7, 4), (4, 1, 7, 6), (3, 8, 6, 5)]
 DEEP_RACK_VECTORS = [(4, 7), (8, 6), (4, 8)]
+VECTORS_3 = [(5, 4, 6), (5, 6, 7), (5, 7, 6), (6, 7, 5), (6, 4, 5), (4, 6, 2)]
+RACK_VECTORS_3 = [(5, 6), (2, 4)]
+DEEP_VECTORS_3 = [(7, 8, 6, 1), (6, 5, 8, 7), (8, 7, 6, 5), (6, 7, 1, 8), (8, 5, 7, 6), (6, 7, 4, 5)]
+DEEP_RACK_VECTORS_3 = [(6, 5), (8, 4), (6, 7)]

@@ -8,9 +8,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.metaserver import commands, placement, scanning
+from dfs.metaserver.flights import JOB_SECONDS
 from dfs.metaserver.moves import ASIDE_SECONDS, Copy
 from dfs.metaserver.placement import NodeView
-from dfs.metaserver.planner import JOB_SECONDS, MAX_COMPARED, Planner
+from dfs.metaserver.planner import MAX_COMPARED, Planner
 from dfs.metaserver.queries import ChunkCopies
 from dfs.metaserver.test.bench import Bench, sha
 from dfs.protocol.messages import ChunkCommit, DurableReplica, Healing
@@ -291,7 +292,7 @@ class PlannerTests(SynchronousTestCase):
         self.begin(view(1, NodeState.DEAD), view(2), view(3))
         self.assertEqual(self.turn(), [])
         self.planner._nodes[4] = view(4)  # nobody told
-        self.planner._streams.changed(4)
+        self.planner._idle.changed(4, view(4))
         self.assertEqual(self.turn(1.0), [])
         self.planner.plan(ASIDE_SECONDS + 1)
         self.assertEqual(len(self.turn(ASIDE_SECONDS + 1)), 1)
