@@ -28,6 +28,7 @@ from dfs.metaserver.repair import SLICE
 from dfs.metaserver.scanning import answer
 from dfs.protocol.messages import ChunkCommit, DurableReplica
 from dfs.protocol.values import FileId, Generation, NodeNumber, NodeState
+from dfs.runtime.garbage import settle
 
 TURN = 0.05  # virtual seconds until the next plan where nothing was left to do, as for a cluster of this size
 RECORD = 0.1  # between two entries of results
@@ -88,6 +89,7 @@ class RackLoss:
             self._views[number] = evolve(self._views[number], state=NodeState.DEAD)
             self.planner.node(self._views[number])
         self.samples.resident_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        settle()  # as the daemon does
         next_record = 0.0
         while self._short and self._now < limit:
             before = self._used()

@@ -125,15 +125,20 @@ class Backlog:
         return [(ALL, self._all), *((node, self._of_source.setdefault(node, {})) for node in holders)]
 
     def candidates(
-        self, idle: Collection[int], draw: Callable[[], float], most: int
+        self, idle: Collection[int], draw: Callable[[], float], most: int, upto: int | None = None
     ) -> Iterator[tuple[Key, ChunkCopies, int]]:
         """Chunks that a node of ``idle`` holds, which may shrink meanwhile, and their urgency as counted; most urgent
         first, and among equals the nodes take turns, some of them from a place that is drawn, each with the chunk that
         waited longest there.
 
-        Whoever takes one drops or postpones it.  :param most: chunks, at each urgency.
+        Whoever takes one drops or postpones it.
+
+        :param most: chunks, at each urgency.
+        :param upto: nothing that is less urgent; None: all.
         """
         for urgency in sorted(self._all):
+            if upto is not None and urgency > upto:
+                break
             sources = self._sources[urgency]
             few, many = (idle, sources) if len(idle) <= len(sources) else (sources, idle)
             nodes = tuple(few)

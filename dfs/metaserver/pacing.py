@@ -59,7 +59,9 @@ class Pace:
 
     def _level(self, number: int, rate: int, now: float) -> float:
         """The bytes that may go now.  0 is the cluster, nodes count from 1."""
-        bucket = self._buckets.setdefault(number, _Bucket(rate * BURST, now))
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = _Bucket(rate * BURST, now)
         bucket.level = min(rate * BURST, bucket.level + rate * (now - bucket.at))
         bucket.at = now
         return bucket.level

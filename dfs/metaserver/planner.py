@@ -84,8 +84,7 @@ class Planner:
         self._max_looks = max_looks
         self._nodes: dict[int, placement.NodeView] = {}
         self._racks: placement.Racks | None = None
-        self._idle = IdleNodes(self._streams)
-        self._walks = Walks(max_backlog)
+        self._idle, self._walks = IdleNodes(self._streams), Walks(max_backlog)
         self._scans = self._walks.first
         self._looks: OrderedDict[Key, None] = OrderedDict()
         self._backlog = Backlog(max_backlog)
@@ -219,20 +218,21 @@ class Planner:
         if self._scan_again and not self._scans and len(self._backlog) < self._max_backlog // 2:
             self._scan_again = False
             self.start(tuple(self._nodes.values()))
-        has_many_aside = len(self._aside.entries) >= self._max_backlog // 2
-        self._pending = self._walks.next(chunks, self._backlog.room if not has_many_aside else None)
+        self._pending = self._walks.next(chunks, self._backlog.room if self._goes_again() is not None else None)
         return self._pending
+
+    def _goes_again(self) -> int | None:
+        """The urgency for whose sake walks are gone over again; None where none is, or so much has no place that it
+        would be in vain."""
+        return self._walks.again() if len(self._aside.entries) < self._max_backlog // 2 else None
 
     def receive(self, reply: Reply, now: float) -> None:
         """The reply to the last request."""
         self._pending = None
         request, scan = reply.request, reply.request.scan
-        if scan == SWEEP and self._scans.get(SWEEP) == request.after:
-            del self._scans[SWEEP]
+        is_current = self._walks.turned(request, reply.after if scan != SWEEP else None)
+        if scan == SWEEP and is_current:
             self._sweep.read(reply.after, now)
-            is_current = True
-        else:
-            is_current = self._walks.turned(request, reply.after)
         for key, copies in reply.found:
             self._judge(key, copies, now, request.again is not None and key in reply.listed)
         if scan is not None and scan in self.drains and is_current and request.again is None:
@@ -316,7 +316,8 @@ class Planner:
         idle.refresh(now)
         self.has_more = False
         budget = MAX_COMPARED
-        for key, chunk, counted in self._backlog.candidates(idle.nodes, self._draw, MAX_CANDIDATES):
+        upto = self._goes_again()  # what is so urgent is not all in memory yet: nothing goes before it
+        for key, chunk, counted in self._backlog.candidates(idle.nodes, self._draw, MAX_CANDIDATES, upto):
             self.has_more = is_over()
             if self.has_more or budget <= 0 or not self._streams.is_open(now):
                 break

@@ -59,4 +59,4 @@ class Streams:
 
     def failed_pairs(self, now: float) -> dict[tuple[int, int], float]:
         """(source, target) of copies that failed of late, and until when they are avoided."""
-        return {pair: until for pair, until in self._pairs.items() if until > now}
+        return {pair: until for pair, until in self._pairs.items() if until > now} if self._pairs else {}

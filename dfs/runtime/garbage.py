@@ -17,10 +17,11 @@ YOUNG = 10_000
 
 def spare_garbage_collector(reactor: Any) -> None:
     """Once the reactor runs: everything is imported then, and twistd has forked."""
-    reactor.callWhenRunning(_settle)
+    reactor.callWhenRunning(settle)
 
 
-def _settle() -> None:
+def settle() -> None:
+    """Now; for whoever has no reactor."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, 10, 10)
