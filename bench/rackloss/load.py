@@ -61,13 +61,14 @@ def rack_of(number: int) -> int:
 class Author:
     """Grows the tables in ``folder``; goes on where a former run ended.
 
-    By ``apply`` a chunk costs 150 microseconds, so only the first files are stored like that; the others get the very
-    records that it makes, but for the running hash, which nobody asks here.
+    By ``apply`` a chunk costs 150 microseconds, so only the first ``by_apply`` are stored like that; the others get the
+    very records that it makes, but for what tells how many entries there were: the head's index and running hash, and
+    the author's session.  dfs.test.test_rackloss compares the two.
     """
 
-    def __init__(self, folder: str, engine: str = "auto") -> None:
+    def __init__(self, folder: str, engine: str = "auto", by_apply: int = BY_APPLY) -> None:
         os.makedirs(folder, exist_ok=True)
-        self._folder, self._engine = folder, engine
+        self._folder, self._engine, self._by_apply = folder, engine, by_apply
         self.machine = self._open()
         self._index, self._sequence = self.machine.head.index, 0
         self._session = (1_000).to_bytes(8, "big") + self._index.to_bytes(8, "big")
@@ -98,7 +99,7 @@ class Author:
 
     def grow(self, chunks: int) -> None:
         """Store files until there are so many chunks."""
-        while self.machine.head.chunks < min(chunks, BY_APPLY):
+        while self.machine.head.chunks < min(chunks, self._by_apply):
             self.apply([command for _ in range(BATCH) for command in self._commands(self._drawn())])
         if self.machine.head.chunks < chunks:
             self._grow_directly(chunks)

@@ -85,10 +85,11 @@ class Backlog:
         self._entries[key] = Waits(chunk, live, urgency)
         self.tally.count(chunk, live)
         for node, queues in self._queues(chunk):
-            if urgency not in queues:
-                queues[urgency] = OrderedDict()
+            queue = queues.get(urgency)
+            if queue is None:
+                queue = queues[urgency] = OrderedDict()
                 self._sources.setdefault(urgency, {})[node] = None
-            queues[urgency][key] = None
+            queue[key] = None
         return evicted
 
     def room(self, urgency: int) -> int:
@@ -121,8 +122,13 @@ class Backlog:
                 queues[entry.urgency].move_to_end(key)
 
     def _queues(self, chunk: ChunkCopies) -> list[tuple[int, _Queues]]:
-        holders = dict.fromkeys(chunk.nodes + chunk.retired)
-        return [(ALL, self._all), *((node, self._of_source.setdefault(node, {})) for node in holders)]
+        found, of_source = [(ALL, self._all)], self._of_source
+        for node in dict.fromkeys(chunk.nodes + chunk.retired):
+            queues = of_source.get(node)
+            if queues is None:
+                queues = of_source[node] = {}
+            found.append((node, queues))
+        return found
 
     def candidates(
         self, idle: Collection[int], draw: Callable[[], float], most: int, upto: int | None = None

@@ -26,16 +26,24 @@ class _Rack:
     weights: list[int] = field(factory=list)  # theirs
     sum: int = 0
 
+    places: dict[int, int] = field(factory=dict)
+
     def set(self, number: int, weight: int) -> int:
         """What the node weighed before."""
-        at = bisect_left(self.numbers, number)
-        if at == len(self.numbers) or self.numbers[at] != number:
-            self.numbers.insert(at, number)
-            self.weights.insert(at, 0)
+        at = self.places.get(number)
+        if at is None:
+            at = self._join(number)
         former = self.weights[at]
         self.weights[at] = weight
         self.sum += weight - former
         return former
+
+    def _join(self, number: int) -> int:
+        at = bisect_left(self.numbers, number)
+        self.numbers.insert(at, number)
+        self.weights.insert(at, 0)
+        self.places = {each: place for place, each in enumerate(self.numbers)}
+        return at
 
 
 class Ground:

@@ -66,6 +66,7 @@ class ChooseTests(SynchronousTestCase):
         """S13, S20: a single node with room, or in another rack, is found among a thousand; and where it is busy it is
         waited for."""
         self.assertEqual(self.choose(idle(board(1, full=999))), (1000, ""))
+        self.assertEqual({self.choose(idle(board(1, nodes=3))) for _ in range(20)}, {(3, "")})
         views = board(1)
         views[777] = NodeView(777, "elsewhere", NodeState.ALIVE, 20 * GIB, GIB, 0)
         self.assertEqual(self.choose(idle(views)), (777, ""))
