@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dfs.metaserver import placement, queries
+from dfs.metaserver import queries
+from dfs.metaserver.racks import closeness
 from dfs.metaserver.records import NodeRecord
 from dfs.protocol.messages import NodeChange, RebalanceAction
 from dfs.protocol.values import NodeState
@@ -188,7 +189,7 @@ def badly_spread(stage: Stage) -> list[str]:
         mine = [records[number].rack for number in chunk.record.nodes]
         for place, rack in enumerate(mine):
             others = mine[:place] + mine[place + 1 :]
-            if any(placement.closeness(other, others) < placement.closeness(rack, others) for other in racks):
+            if any(closeness(other, others) < closeness(rack, others) for other in racks):
                 found.append(f"{chunk} lies in {mine}")
                 break
     return found
