@@ -49,6 +49,7 @@ HELLO_TIMEOUT = 10.0
 PING_INTERVAL = 10.0  # of having sent nothing
 SILENCE_TIMEOUT = 30.0  # of having received nothing while reading
 FRAME_TIMEOUT = 120.0  # for one frame to become whole
+STREAM_TIMEOUT = 120.0  # of a put bringing no block, at most, whatever deadline its sender named
 STALL_TIMEOUT = 300.0  # of the peer taking no byte of what we have for it
 ANSWER_TIMEOUT = 45.0  # of a put that was sent whole, at least: its receiver gives up sooner and says why
 IDLE_BULK_TIMEOUT = 120.0  # of a pooled BULK connection not being used

@@ -15,6 +15,7 @@ from dfs.protocol.errors import BadRequest, DFSError, Disconnected, InternalErro
 from dfs.protocol.failures import decode_error
 from dfs.protocol.frames import Frame
 from dfs.protocol.interfaces import IBlockSink, IConnection, IIncomingStream, IPut, IService
+from dfs.protocol.limits import STREAM_TIMEOUT
 from dfs.protocol.messages import ChunkHead, ChunksHead, GetChunk, GetChunks, PutChunk, PutChunks
 from dfs.protocol.port import Port
 from dfs.protocol.requests import Asked, Served, encode_failure
@@ -118,7 +119,7 @@ class StreamSlot:
             self._served.cancel(refused_id)
             return encode_failure(refused_id, error)
 
-        stream = IncomingStream(self._port, request_id, timeout, refusal, self._over)
+        stream = IncomingStream(self._port, request_id, min(timeout, STREAM_TIMEOUT), refusal, self._over)
         self._incoming = stream
         try:
             sink, answer = service.put_opened(connection, request, stream)

@@ -222,6 +222,18 @@ class AfterHelloTests(HostileCase):
         self.room.run()
         self.assertEqual([self.is_frame(stranger.received) for stranger in strangers], [True] * 5)
 
+    def test_put_that_never_goes_on(self) -> None:
+        """A put whose sender names a deadline of a month and then only shows that he is alive is given up, and its
+        place is free (S43)."""
+        stranger = self.greeted(Purpose.BULK)
+        self.write(stranger, encode_request(1, put_request(), 30 * 86400.0))
+        for _ in range(20):
+            self.write(stranger, encode_frame(FrameType.PING, 0, 0))
+            self.room.run(10)
+        self.assertFalse(stranger.closed)
+        self.assertIn(("stream failed", "DeadlinePassed"), self.room.service.events)
+        self.assertTrue(self.is_frame(stranger.received))
+
     def test_malformed_requests_are_answered(self) -> None:
         """A request that cannot be understood in a frame that can gets an error of its own, and the next is served."""
         stranger = self.greeted()
