@@ -111,6 +111,8 @@ class Doubts:
         try:
             place = store.index.place(ref)
             store.index.remove(ref)
+            if damage.kind is DamageKind.MISSING and place is not None:
+                await store.packing.forsake(place.segment)
             if damage.kind is DamageKind.MISSING or self.unreadable > MOST_UNREADABLE:
                 return
             await store.move_aside(damage.replica, place, damage.kind.name.lower())

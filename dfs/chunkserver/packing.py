@@ -192,6 +192,11 @@ class Packing:
         """The segment that is written, 0 for none."""
         return 0 if self._writer is None else self._writer.current
 
+    async def forsake(self, number: int) -> None:
+        """Somebody took a segment away: what is stored from now on goes to another one.  Raises DiskFailed."""
+        if self._writer is not None and number == self.current:
+            await self.groups.add(Alone(self._writer.close))
+
     # ---- taking away ----------------------------------------------------------------------------
 
     async def mark(self, place: Place, ref: ChunkRef, kind: int) -> None:

@@ -268,6 +268,18 @@ class StoreTests(PackedCase):
         self.assertTrue(self.holds(1))
         self.flushLoggedErrors()
 
+    def test_taken_away(self) -> None:
+        """Somebody deletes the segment that is being written: once one of its replicas is missed nothing more goes to
+        what has no name, and what is stored then is there at the next start (S11, S05)."""
+        self.put(1)
+        self.disk.unlink(self.segment())
+        self.failureResultOf(Deferred.fromCoroutine(self.store.verify(ref(1))), ReplicaNotFound)
+        self.put(2)
+        self.restart()
+        self.assertEqual(self.held(), [2])
+        self.assertTrue(self.holds(2))
+        self.flushLoggedErrors()
+
     def test_full_disk(self) -> None:
         """A group that finds no room is refused, whatever of it was written; what was stored before is whole, and when
         there is room again the next one is stored (S21)."""
