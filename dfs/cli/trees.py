@@ -10,7 +10,7 @@ import argparse
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from dfs.cli.errors import UsageError
 from dfs.cli.output import Bar, print_error, print_json, printable
 from dfs.client.api import Client
-from dfs.client.errors import FileNotFound, LocalFileError
+from dfs.client.errors import FileNotFound, LocalFileError, Unavailable
 from dfs.client.many import Ended, Pair
 from dfs.client.places import under
 from dfs.runtime.interfaces import IThreads
@@ -35,6 +35,7 @@ AT_ONCE = 16
 PAGE = 256
 """Names found, or files given their permissions, by one call on a thread."""
 
+GO_ON = "the same command again with --skip-same goes on where this one stopped"
 UNREADABLE = "check its permissions, then run the same command again with --skip-same"
 
 
@@ -140,6 +141,14 @@ def at_once(options: argparse.Namespace, settings: Settings) -> int:
     return parallel if options.parallel is not None else max(parallel, AT_ONCE)
 
 
+async def or_how_to_go_on(work: Awaitable[None]) -> None:
+    """A tree on its way; where the cluster does not answer any more the hint tells how to go on.  Raises DFSError."""
+    try:
+        await work
+    except Unavailable as error:
+        raise Unavailable(error.message, f"{error.hint}; {GO_ON}" if error.hint else GO_ON) from error
+
+
 async def upload_tree(
     client: Client, options: argparse.Namespace, settings: Settings, bar: Bar, threads: IThreads
 ) -> int:
@@ -162,7 +171,7 @@ async def upload_tree(
             if not paths:
                 return
 
-    await client.trees.upload(
+    work = client.trees.upload(
         pairs(),
         tally.ended,
         replication=settings[REPLICATION],
@@ -171,6 +180,7 @@ async def upload_tree(
         skip_same=options.skip_same,
         progress=bar,
     )
+    await or_how_to_go_on(work)
     return tally.finish(f"{printable(folder)} to {printable(under(prefix))}")
 
 
@@ -187,16 +197,17 @@ async def download_tree(
         if end.error is None and not end.skipped:
             modes.add(end.path)
 
+    work = client.trees.download(
+        options.name,
+        options.out,
+        told,
+        parallel=at_once(options, settings),
+        force=options.force,
+        skip_same=options.skip_same,
+        progress=bar,
+    )
     try:
-        await client.trees.download(
-            options.name,
-            options.out,
-            told,
-            parallel=at_once(options, settings),
-            force=options.force,
-            skip_same=options.skip_same,
-            progress=bar,
-        )
+        await or_how_to_go_on(work)
     except Exception:
         await modes.finish()  # the same command again passes over what is there, so it is now or never
         raise

@@ -17,7 +17,7 @@ from dfs.cli.options import flag, parse
 from dfs.cli.output import Bar
 from dfs.cli.trees import PAGE, Skipped, Tally, Walk, at_once, download_tree, give_modes
 from dfs.client.api import Client
-from dfs.client.errors import ChunkUnreadable, FileExists
+from dfs.client.errors import ChunkUnreadable, FileExists, Unavailable
 from dfs.client.many import Ended
 from dfs.runtime.interfaces import IThreads
 from dfs.runtime.options import PARALLEL, SHARED
@@ -96,28 +96,38 @@ class Threads:
 class Interrupted:
     """The trees of a client whose download ends after one file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, error: Exception) -> None:
         self.trees = self
-        self._path = path
+        self._path, self._error = path, error
 
     async def download(self, name: str, out: str, told: Any, **options: Any) -> None:
         os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
         told(Ended("t/a", self._path, 0, False, None))
-        raise CancelledError()
+        raise self._error
 
 
 class DownloadTests(SynchronousTestCase):
+    def fetch(self, path: str, error: Exception) -> Deferred[int]:
+        """`dfs download --recursive` of one file, then the error."""
+        options = parse(["download", "--recursive", "--name", "t", "--out", os.path.dirname(path)])
+        client, threads = cast(Client, Interrupted(path, error)), cast(IThreads, Threads())
+        bar = Bar("", io.StringIO(), False)
+        return Deferred.fromCoroutine(download_tree(client, options, resolve(SHARED, {}, {}), bar, threads))
+
     def test_interrupted(self) -> None:
         """What was fetched before an interruption has its permissions: the same command again passes over it (S48)."""
         path = self.mktemp()
         mask = os.umask(0o022)
         self.addCleanup(os.umask, mask)
-        options = parse(["download", "--recursive", "--name", "t", "--out", os.path.dirname(path)])
-        settings = resolve(SHARED, {}, {})
-        client, threads = cast(Client, Interrupted(path)), cast(IThreads, Threads())
-        work = download_tree(client, options, settings, Bar("", io.StringIO(), False), threads)
-        self.failureResultOf(Deferred.fromCoroutine(work), CancelledError)
+        self.failureResultOf(self.fetch(path, CancelledError()), CancelledError)
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o644)
+
+    def test_cluster_is_gone(self) -> None:
+        """Where the cluster does not answer any more the user is told how to go on, beside what else there is to do."""
+        failure = self.failureResultOf(self.fetch(self.mktemp(), Unavailable("no progress", "check it")), Unavailable)
+        hint = cast(Unavailable, failure.value).hint
+        self.assertTrue(hint.startswith("check it; "))
+        self.assertIn("--skip-same", hint)
 
 
 class SingleTests(SynchronousTestCase):
