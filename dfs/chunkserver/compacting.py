@@ -43,6 +43,11 @@ SHORT = 64
 segment may have."""
 
 
+def is_empty(usage: Usage) -> bool:
+    """Whether all of a segment is removed."""
+    return usage.gone >= usage.length - PAGE
+
+
 def is_sparse(usage: Usage) -> bool:
     """Whether half of a segment is removed."""
     return 2 * usage.gone >= usage.length - PAGE
@@ -78,20 +83,24 @@ class Compactor:
         await self._store.packing.summarise()
 
     async def round(self) -> int:
-        """Compact the segment that gives back most, if one is due; its number, 0 for none.  Raises DFSError."""
+        """Compact the segment that gives back most, if one is due, those first that need no room (S21); its number, 0
+        for none.  Raises DFSError."""
         packing = self._store.packing
-        due = [(usage.gone, -number) for number, usage in packing.usage.items() if is_due(usage, packing.size)]
-        due = [(gone, number) for gone, number in due if -number != packing.current]
+        due = [
+            number
+            for number, usage in packing.usage.items()
+            if is_due(usage, packing.size) and number != packing.current
+        ]
         if not due or self._alone(due):
             return 0
-        number = -max(due)[1]
+        number = max(due, key=lambda each: (is_empty(packing.usage[each]), packing.usage[each].gone, -each))
         await self._compact(number)
         return number
 
-    def _alone(self, due: list[tuple[int, int]]) -> bool:
+    def _alone(self, due: list[int]) -> bool:
         """Whether there is only one short segment, which would just get another number."""
         packing = self._store.packing
-        return len(due) == 1 and not packing.current and not is_sparse(packing.usage[-due[0][1]])
+        return len(due) == 1 and not packing.current and not is_sparse(packing.usage[due[0]])
 
     async def _compact(self, number: int) -> None:
         store, packing = self._store, self._store.packing
@@ -129,6 +138,7 @@ class Compactor:
         async with store.locks.alone(ref):
             store.check_writable()
             if store.index.place(ref) != head.place:
+                await self._mark_moved(head)
                 return
             try:
                 body: bytes = await store.run(read_body, store.disk, store.layout, ref, head.place)
@@ -145,6 +155,21 @@ class Compactor:
             store.index.add(head.held, place)
             self.moved += 1
             await packing.mark(head.place, ref, REMOVED)
+
+
+    async def _mark_moved(self, head: RecordHead) -> None:
+        """Where a former round gave it another place and could not mark it here, that is made up for; what is not
+        listed, or is not whole where it is, stays.  Whoever asks holds the lock."""
+        store, ref = self._store, head.ref
+        listed = store.index.get(ref)
+        if listed is None or listed.sha256 != head.held.sha256:
+            return
+        try:
+            await store.run(reading.verify, store.disk, store.layout, ref, store.index.place(ref))
+        except DFSError as error:
+            _log.warn("{ref} stays in two places: {error}", ref=ref, error=error)
+            return
+        await store.packing.mark(head.place, ref, REMOVED)
 
 
 def read_body(disk: IDisk, layout: Layout, ref: ChunkRef, place: Place) -> bytes:

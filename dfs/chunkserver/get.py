@@ -117,6 +117,9 @@ class Gets:
             stream.end(content.length, b"")
         except DFSError as error:
             stream.abort(error)
+        except Exception:  # noqa: BLE001 - as in _run
+            _log.failure("sending many small chunks failed")
+            stream.abort(InternalError("a read failed"))
         finally:
             del self._running[content]
 

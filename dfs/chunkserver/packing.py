@@ -99,6 +99,8 @@ class Packing:
     def _tell(self, found: Found) -> int:
         """How many places of a segment are bad."""
         name = segments.name_of(found.number)
+        if not found.length:
+            _log.warn("{name} is empty: it was begun and not written to", name=name)
         for offset in found.damaged:
             _log.error("{name} is damaged at offset {offset}: kept, not listed", name=name, offset=offset)
         for offset in found.torn:
@@ -219,17 +221,19 @@ class Packing:
                 return number
         return 0
 
-    async def move_aside(self, ref: ChunkRef, place: Place, length: int, reason: str, at_ms: int) -> Entry | None:
-        """Into the quarantine, then away from its segment; None where the disk does not read it: then it is set aside
-        in its place.  Raises NoSpace, DiskFailed."""
+    async def move_aside(self, ref: ChunkRef, place: Place, length: int, reason: str, at_ms: int) -> None:
+        """Into the quarantine, then away from its segment; what the disk does not read is set aside in its place.
+        Raises NoSpace, DiskFailed."""
         store = self._store
         entry: Entry | None = await store.run(
             _copy_aside, store.disk, store.layout, ref, place, length, reason, at_ms, store.nonce()
         )
         if entry is None:
+            await self.mark(place, ref, ASIDE)
             self.unread[place] = (ref, length)
-        await self.mark(place, ref, ASIDE if entry is None else REMOVED)
-        return entry
+        else:
+            store.quarantine.add(entry)  # before the mark: where that fails the copy is there all the same
+            await self.mark(place, ref, REMOVED)
 
     async def take_up(self, place: Place) -> None:
         """What was set aside in its place goes into the quarantine, if the disk reads it by now.  Raises NoSpace,

@@ -77,6 +77,7 @@ class PutMany:
         self._replicas: list[list[DurableReplica]] = [[] for _ in request.chunks]
         self._failure: DFSError | None = None
         self._answered = self._decided = self._idle = self._hangs = False
+        self._last_block = self._clock.seconds()
         self._whole_since: float | None = None
         self._enough_since: float | None = None
         below = subtrees(request.targets, request.position)
@@ -113,6 +114,7 @@ class PutMany:
         """Keep it and forward it."""
         if self._failure is not None:
             return
+        self._last_block = self._clock.seconds()
         self.received += block.length
         if self.received > self._length:
             self.fail(BadRequest(f"a batch of {self._length} bytes goes on behind its end"))
@@ -256,6 +258,8 @@ class PutMany:
         """Once a second: who made no progress for too long?"""
         self._timer = self._clock.callLater(TICK, self._tick)
         now = self._clock.seconds()
+        if self._whole_since is None and now - self._last_block > PATIENCE:
+            self.fail(DeadlinePassed(f"{self._around.node} received nothing for {PATIENCE:g} s"))
         if self._enough_since is not None and not self._decided and now - self._enough_since > GRACE:
             self._dropped += [target.name for child in self._pending for target in child.targets]
             self._conclude()

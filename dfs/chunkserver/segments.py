@@ -144,7 +144,8 @@ class SegmentWriter:
     @property
     def current(self) -> int:
         """The number of the segment that is written, 0 for none."""
-        return 0 if self._open is None else self._open.head.number
+        segment = self._open  # a thread may end it meanwhile
+        return 0 if segment is None else segment.head.number
 
     def append(self, added: Sequence[Added]) -> list[Place | DiskError]:
         """Make replicas durable; for each its place, or why it is not stored.  Raises SyncFailed."""
@@ -190,13 +191,22 @@ class SegmentWriter:
             self._take_back(segment, start)
             raise error
         if self._rules.durable:
-            segment.file.sync()
-            if fresh:
-                self._disk.sync_folder(self._layout.segments)
+            self._sync(segment, fresh)
         segment.end = at
         if at >= self._rules.segment_size:
             self._forget()
         return places
+
+    def _sync(self, segment: _Open, fresh: bool) -> None:
+        """The last group is durable when this returns.  After an error nobody knows whether it is, and nothing is
+        written over it: the next group gets another segment.  Raises DiskError."""
+        try:
+            segment.file.sync()
+            if fresh:
+                self._disk.sync_folder(self._layout.segments)
+        except DiskError:
+            self._forget()
+            raise
 
     def _take_back(self, segment: _Open, end: int) -> None:
         """Cut off what a write that failed left behind the last group; what cannot be cut off stays, and the next group

@@ -112,6 +112,8 @@ class _Scan:
 
     def _read_segment_head(self) -> None:
         """Raises RefusedStart for another cluster's segment.  Where the head is not whole, the records tell."""
+        if not self._found.length:
+            return  # begun, and nothing was ever durable in it
         content = self._at(0, PAGE)
         head = None if content is None else records.decode_segment(content)
         if head is None:

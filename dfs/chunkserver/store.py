@@ -351,18 +351,14 @@ class ChunkStore:
         """Into the quarantine: kept, not served, not listed.  Whoever asks holds the lock."""
         ref, at_ms = ChunkRef(held.file_id, held.index, held.generation), self.time_ms()
         if place is not None:
-            entry = await self.packing.move_aside(ref, place, held.length, reason, at_ms)
-        else:
-            entry = await self._move_file_aside(ref, reason, at_ms)
-        if entry is not None:
-            self.quarantine.add(entry)
-
-    async def _move_file_aside(self, ref: ChunkRef, reason: str, at_ms: int) -> Entry | None:
+            await self.packing.move_aside(ref, place, held.length, reason, at_ms)
+            return
         path, nonce = self.layout.path(ref), self.nonce()
         entry: Entry | None = await self.run(
             quarantine.set_aside, self.disk, self.layout, path, reason, at_ms, ref, nonce
         )
-        return entry
+        if entry is not None:
+            self.quarantine.add(entry)
 
     @property
     def quarantined(self) -> int:

@@ -29,7 +29,7 @@ from twisted.logger import Logger
 from dfs.chunkserver import footer as footers
 from dfs.chunkserver import records, segmentscan
 from dfs.chunkserver.layout import Layout
-from dfs.chunkserver.records import PAGE, REPLICA, Place, RecordHead, SegmentHead
+from dfs.chunkserver.records import PAGE, REPLICA, NewerRecord, Place, RecordHead, SegmentHead
 from dfs.chunkserver.segments import name_of
 from dfs.chunkserver.segmentscan import Found
 from dfs.disk.errors import DiskError
@@ -99,7 +99,7 @@ def load(disk: IDisk, layout: Layout, number: int) -> Found | None:
     try:
         content = file.pread(file.size(), 0)
         segment, length = _segment(disk, layout, number)
-    except DiskError:
+    except (DiskError, NewerRecord):
         return None  # the segment is looked through, and tells
     finally:
         file.close()

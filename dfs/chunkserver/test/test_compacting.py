@@ -16,7 +16,7 @@ from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.test.fakes import fake_runtime
 from dfs.chunkserver.test.packed import PACK, PackedCase, ref, small
 from dfs.chunkserver.test.test_crash import DyingThreads
-from dfs.protocol.errors import NoSpace, ReplicaNotFound
+from dfs.protocol.errors import DiskFailed, NoSpace, ReplicaCorrupt, ReplicaNotFound
 from dfs.runtime.interfaces import IThreads
 from dfs.simulation.disk import SimulatedDisk
 
@@ -118,6 +118,56 @@ class CompactingTests(CompactingCase):
             self.run_now(self.store.delete(ref(file_id)))
         self.restart()
         self.assertEqual(self.held(), [])
+
+    def test_mark_made_up_for(self) -> None:
+        """An old place that could not be marked is marked by a later round, so that nothing comes back from there after
+        its removal (S15)."""
+        self.cut_short()
+        self.assertEqual(self.compact(), 1)
+        self.assertEqual(self.names(), ["00000002.seg"])
+        for file_id in (2, 4):
+            self.assertTrue(self.holds(file_id))
+            self.run_now(self.store.delete(ref(file_id)))
+        self.restart()
+        self.assertEqual(self.held(), [])
+
+    def test_mark_not_made_up_for(self) -> None:
+        """It is not marked where the new place does not hold the same bytes whole any more (S17)."""
+        self.cut_short()
+        self.disk.flip_bits(self.segment(2), self.offset(2) + 300)
+        self.compact()
+        self.assertEqual(self.names(), ["00000001.seg", "00000002.seg"])
+        self.failureResultOf(Deferred.fromCoroutine(self.store.verify(ref(2))), ReplicaCorrupt)
+        self.restart()
+        self.assertTrue(self.holds(2) and self.holds(4))
+        self.flushLoggedErrors()
+
+    def cut_short(self) -> None:
+        """A round that moves replicas and cannot mark them in their old place."""
+
+        async def refuse(*arguments: object) -> None:
+            raise DiskFailed("too many open files")
+
+        patch = self.patch(self.store.packing, "mark", refuse)
+        self.failureResultOf(Deferred.fromCoroutine(Compactor(fake_runtime(), self.store).round()), DiskFailed)
+        patch.restore()
+        self.assertEqual(self.store.index.place(ref(2)), Place(2, PAGE))
+
+    def test_empty_ones_first(self) -> None:
+        """A segment with nothing left goes before one that gives back more but needs room for what it holds (S21)."""
+        self.put(5)
+        self.run_now(self.store.delete(ref(5)))
+        self.restart()
+        self.disk.capacity = self.disk.used
+        self.assertEqual(self.compact(), 2)
+        self.assertEqual(self.names(), ["00000001.seg", "00000001.sum"])
+
+    def test_begun_only(self) -> None:
+        """A segment that was begun and holds no byte goes too."""
+        self.disk.open(self.segment(2), create=True).close()
+        self.restart()
+        self.assertEqual((self.compact(), self.report.damaged), (2, 0))
+        self.assertNotIn("00000002.seg", self.names())
 
     def test_open_reader(self) -> None:
         """A reader that is in a record reads it to its end though the segment goes, and the next one finds the new

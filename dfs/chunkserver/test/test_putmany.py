@@ -21,6 +21,7 @@ from dfs.disk.real import RealDisk
 from dfs.protocol.blocks import cut_blocks, piece_crc
 from dfs.protocol.errors import (
     Cancelled,
+    DeadlinePassed,
     DFSError,
     Disconnected,
     DiskFailed,
@@ -261,6 +262,17 @@ class TroubleTests(BatchCase):
         self.failureResultOf(put.answer, DiskFailed)
         self.successResultOf(put.finished)
         self.assertTrue(put.hangs)
+
+    def test_sender_stalls(self) -> None:
+        """A sender that sends nothing for PATIENCE loses its place, however long it says it may take (S43)."""
+        put = self.put(0, 0, quorum=1)
+        put.block_received(cut_blocks(memoryview(self.contents[0]), 0)[0])
+        self.clock.pump([1.0] * int(PATIENCE - 1))
+        self.assertNoResult(put.answer)
+        self.clock.pump([1.0] * 3)
+        self.failureResultOf(put.answer, DeadlinePassed)
+        self.successResultOf(put.finished)
+        self.assertIsNotNone(self.child(2).aborted)
 
     def test_cut_and_overlong_streams(self) -> None:
         """A batch that ends too early, goes on too long, or is aborted writes nothing anywhere (S09)."""

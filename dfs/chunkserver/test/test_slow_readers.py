@@ -11,16 +11,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from dfs.chunkserver import get
 from dfs.chunkserver.damage import SLOW
 from dfs.chunkserver.get import Gets
-from dfs.chunkserver.sending import SLOWEST
+from dfs.chunkserver.sending import SLOWEST, Sender
 from dfs.chunkserver.test.fakes import REF, content_of, fake_runtime
 from dfs.chunkserver.test.storecase import StoreCase
 from dfs.chunkserver.test.world import Cluster, chunk
 from dfs.protocol import messages as m
-from dfs.protocol.errors import Busy, DeadlinePassed, DFSError
+from dfs.protocol.errors import Busy, DeadlinePassed, DFSError, InternalError
 from dfs.protocol.interfaces import Block
-from dfs.protocol.values import BLOCK
+from dfs.protocol.values import BLOCK, ChunkRef, FileId, Generation
 
 CONTENT = content_of(8 * BLOCK)
+SMALL = ChunkRef(FileId(8), 0, Generation(1))
 ASKED = m.GetChunk(REF.file_id, REF.index, REF.generation, 0, len(CONTENT))
 
 
@@ -95,6 +96,24 @@ class ReaderTests(StoreCase):
         mine.append(self.open())
         for stream in (*mine[1:], other):
             stream.producer.stopProducing()
+        self.assertEqual((len(self.gets), dict(self.gets._hosts)), (0, {}))
+
+
+    def test_defect(self) -> None:
+        """A defect of ours ends a read and gives its place back, one of many chunks too."""
+
+        async def break_down(sender: Sender) -> None:
+            raise ValueError("a defect")
+
+        self.put(SMALL, b"few")
+        self.patch(Sender, "run", break_down)
+        stream: Any = SlowStream()
+        many = m.GetChunks((m.WantedChunk(SMALL.file_id, SMALL.index, SMALL.generation),))
+        self.successResultOf(Deferred.fromCoroutine(self.gets.open_many(many, stream, "10.0.0.1")))
+        self.clock.advance(0)
+        self.assertIsInstance(stream.error, InternalError)
+        self.assertIsInstance(self.open().error, InternalError)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
         self.assertEqual((len(self.gets), dict(self.gets._hosts)), (0, {}))
 
 

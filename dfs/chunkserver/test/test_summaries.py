@@ -8,12 +8,13 @@ from crc32c import crc32c
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from dfs.chunkserver import segmentscan, summaries
+from dfs.chunkserver import records, segmentscan, summaries
 from dfs.chunkserver.compacting import Compactor
+from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.records import PAGE, REPLICA, Place, RecordHead, SegmentHead
 from dfs.chunkserver.segmentscan import Found
 from dfs.chunkserver.test.fakes import fake_runtime
-from dfs.chunkserver.test.packed import PackedCase, ref
+from dfs.chunkserver.test.packed import PackedCase, open_packed, ref
 from dfs.chunkserver.test.test_crash import DyingThreads
 from dfs.disk.errors import DiskFull
 from dfs.protocol.messages import HeldReplica
@@ -99,6 +100,15 @@ class SummaryTests(PackedCase):
             self.assertEqual((self.held(), self.report.damaged), ([1], 1))
             self.assertFalse(self.disk.exists(self.layout.summary(1)))
         self.flushLoggedErrors()
+
+    def test_newer_segment(self) -> None:
+        """A segment that a newer program wrote refuses the start with a sentence, with a summary too (S39)."""
+        self.assertTrue(self.disk.exists(self.layout.summary(1)))
+        head = bytes([records.VERSION + 1]) + self.content()[1:32]
+        self.disk.open(self.segment()).pwrite([head + crc32c(head).to_bytes(4, "big")], 0)
+        self.disk.end_process()
+        failure = self.failureResultOf(Deferred.fromCoroutine(open_packed(self.disk)), RefusedStart)
+        self.assertIn("newer", str(failure.value))
 
     def test_full_disk(self) -> None:
         """Without room for a summary a start goes on without one (S21)."""
