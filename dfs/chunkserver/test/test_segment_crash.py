@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
@@ -11,13 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from dfs.chunkserver import reading, segmentscan
 from dfs.chunkserver.layout import Layout
-from dfs.chunkserver.records import BODY, PAGE
+from dfs.chunkserver.records import BODY, PAGE, Place
 from dfs.chunkserver.segmentscan import Found
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.test.fakes import CLUSTER, put, sha256_of
 from dfs.chunkserver.test.packed import ROOT, PackedCase, bytes_of, open_packed, ref, small
 from dfs.chunkserver.test.test_crash import DyingThreads, keeper_of
-from dfs.protocol.errors import ReplicaCorrupt
+from dfs.disk.errors import DiskError
+from dfs.protocol.errors import DiskFailed, ReplicaCorrupt
 from dfs.simulation.disk import SimulatedCrash, SimulatedDisk, SimulatedFile
 
 MOST = 60
@@ -205,6 +207,22 @@ class KillThenCutTests(PackedCase):
             self.disk.crash(Random(seed))
             self.store = self.start()
             self.assertFalse(self.holds(9), str(seed))
+
+
+class FailedWriteTests(PackedCase):
+    def test_folder_not_opened(self) -> None:
+        """What was written where its name could not be made durable is not written over: the next group gets another
+        segment (S09)."""
+
+        def refuse(path: str) -> None:
+            raise DiskError(path, "Too many open files", errno.EMFILE)
+
+        patch = self.patch(self.disk, "sync_folder", refuse)
+        self.assertIsInstance(self.successResultOf(self.store.put_small([small(1), small(2)]))[0], DiskFailed)
+        patch.restore()
+        content = self.content()
+        self.put(3)
+        self.assertEqual((self.content(), self.store.index.place(ref(3))), (content, Place(2, PAGE)))
 
 
 class ScanTests(SynchronousTestCase):

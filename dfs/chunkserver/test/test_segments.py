@@ -338,20 +338,6 @@ class StoreTests(PackedCase):
         self.failureResultOf(Deferred.fromCoroutine(open_packed(self.disk)), RefusedStart)
         self.flushLoggedErrors()
 
-    def test_folder_not_opened(self) -> None:
-        """What was written where its name could not be made durable is not written over: the next group gets another
-        segment (S09)."""
-
-        def refuse(path: str) -> None:
-            raise DiskError(path, "Too many open files", errno.EMFILE)
-
-        patch = self.patch(self.disk, "sync_folder", refuse)
-        self.assertIsInstance(self.successResultOf(self.store.put_small([small(1), small(2)]))[0], DiskFailed)
-        patch.restore()
-        content = self.content()
-        self.put(3)
-        self.assertEqual((self.content(), self.store.index.place(ref(3))), (content, Place(2, PAGE)))
-
     def test_rotation(self) -> None:
         """A segment has a bounded size: then another begins, also in the middle of a group."""
         self.disk.end_process()
