@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from dfs.chunkserver import reading, segmentscan
+from dfs.chunkserver import packing, reading, segmentscan
 from dfs.chunkserver.layout import Layout
 from dfs.chunkserver.records import BODY, PAGE, Place
 from dfs.chunkserver.segmentscan import Found
@@ -210,6 +210,17 @@ class KillThenCutTests(PackedCase):
 
 
 class FailedWriteTests(PackedCase):
+    def test_trim_not_marked(self) -> None:
+        """Where a trim ends between the copy and the mark, the copy counts among what is set aside (S16, S17)."""
+        self.put(1)
+        held = self.store.index.get(ref(1))
+        assert held is not None
+        self.disk.inject("open", self.segment(), DiskError, errno.EMFILE, count=None)
+        self.patch(packing, "_raw_body", lambda *arguments: bytes_of(1))
+        self.failureResultOf(Deferred.fromCoroutine(self.store.trim(ref(1), held.number, "surplus")), DiskFailed)
+        self.disk.recover()
+        self.assertEqual((self.holds(1), self.store.quarantined), (True, 1))
+
     def test_folder_not_opened(self) -> None:
         """What was written where its name could not be made durable is not written over: the next group gets another
         segment (S09)."""

@@ -7,7 +7,7 @@ import errno
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from dfs.chunkserver import groups, packing, records, segmentscan, summaries
+from dfs.chunkserver import groups, records, segmentscan, summaries
 from dfs.chunkserver.damage import Damage
 from dfs.chunkserver.errors import RefusedStart
 from dfs.chunkserver.handles import Writing
@@ -20,7 +20,7 @@ from dfs.chunkserver.test.fakes import InlineThreads, blocks_of, put, sha256_of
 from dfs.chunkserver.test.packed import PACK, ROOT, PackedCase, bytes_of, open_packed, ref, small
 from dfs.chunkserver.test.test_crash import keeper_of
 from dfs.chunkserver.writing import WriteRules
-from dfs.disk.errors import DiskError, DiskFull
+from dfs.disk.errors import DiskFull
 from dfs.protocol.errors import (
     Busy,
     DFSError,
@@ -204,17 +204,6 @@ class StoreTests(PackedCase):
         self.failureResultOf(Deferred.fromCoroutine(self.store.trim(ref(1), held.number, "surplus")), NoSpace)
         self.assertTrue(self.holds(1))
         self.assertEqual(self.disk.list_folder(self.layout.quarantine), [])
-
-    def test_trim_not_marked(self) -> None:
-        """Where a trim ends between the copy and the mark, the copy counts among what is set aside (S16, S17)."""
-        self.put(1)
-        held = self.store.index.get(ref(1))
-        assert held is not None
-        self.disk.inject("open", self.segment(), DiskError, errno.EMFILE, count=None)
-        self.patch(packing, "_raw_body", lambda *arguments: bytes_of(1))
-        self.failureResultOf(Deferred.fromCoroutine(self.store.trim(ref(1), held.number, "surplus")), DiskFailed)
-        self.disk.recover()
-        self.assertEqual((self.holds(1), self.store.quarantined), (True, 1))
 
     def test_rot(self) -> None:
         """A record that rotted is never served; it is told with its offset and set aside, and nobody else suffers
