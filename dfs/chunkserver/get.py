@@ -67,7 +67,7 @@ class Gets:
         self._opening += 1  # until it is among the running
         self._hosts[host] += 1
         try:
-            reading = await self._store.open_reader(ref)
+            reading = await self._store.open_reader(ref, (request.offset, request.length))
         except BaseException:
             self._leave(host)
             raise

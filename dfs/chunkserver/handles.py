@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from dfs.chunkserver.errors import Unreadable
 from dfs.chunkserver.footer import Footer
-from dfs.chunkserver.reading import ChunkReader, Digest
+from dfs.chunkserver.reading import ChunkReader, Digest, First
 from dfs.chunkserver.writing import ChunkWriter
 from dfs.protocol.errors import DiskFailed, ReplicaCorrupt
 from dfs.protocol.interfaces import Block
@@ -51,10 +51,11 @@ class Writing:
 
 
 class Reading:
-    """One replica open for reading; one call at a time, then :meth:`close`."""
+    """One replica open for reading; one call at a time, then :meth:`close`.  ``first``: what was read already."""
 
-    def __init__(self, store: ChunkStore, ref: ChunkRef, reader: ChunkReader) -> None:
-        self._store, self._ref, self._reader = store, ref, reader
+    def __init__(self, store: ChunkStore, ref: ChunkRef, reader: ChunkReader, first: First | None = None) -> None:
+        self._store, self._ref, self._reader, self._first = store, ref, reader, first
+        self._open = first is None or not first.last
         self._busy = self._closed = False
         self._closing: Deferred[None] | None = None
 
@@ -65,6 +66,9 @@ class Reading:
     async def read(self, offset: int, length: int, digest: Digest | None = None) -> list[Block]:
         """Verified blocks from a piece's start, hashed into ``digest``.  Raises ReplicaCorrupt and Unreadable after
         setting the replica aside, DiskFailed."""
+        first, self._first = self._first, None
+        if first is not None and (offset, length, digest) == (first.offset, first.length, None):
+            return first.blocks
         self._busy = True
         try:
             blocks: list[Block] = await self._store.run(self._reader.read, offset, length, digest)
@@ -84,5 +88,5 @@ class Reading:
         self._close_if_due()
 
     def _close_if_due(self) -> None:
-        if self._closed and not self._busy and self._closing is None:
+        if self._open and self._closed and not self._busy and self._closing is None:
             self._closing = self._store.run(self._reader.close)

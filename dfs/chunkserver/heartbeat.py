@@ -175,6 +175,8 @@ class Reporter:
         self._waiting: Deferred[IConnection] | None = None
         self._registered = False
         self._listing = False
+        self.leads = False
+        """Whether whom we report to led when it answered last."""
         self._told: ReportHealth | None = None  # on this connection
         self._tell_next = 0.0
         self._inventory: Deferred[None] | None = None
@@ -204,11 +206,12 @@ class Reporter:
                 self._waiting = self._link.when_connected()
                 connection = await self._waiting
                 self._waiting = None
-                self._registered = False
+                self._registered = self.leads = False
                 while not self._stopped:
                     await self._report(connection)
                     await self._pause(self._standing.interval)
             except (Disconnected, DeadlinePassed):
+                self.leads = False
                 await self._pause(FIRST_INTERVAL / 4)
             except RegistrationRefused as error:
                 self._stopped = True
@@ -244,6 +247,7 @@ class Reporter:
             raise Disconnected(f"metadata answered a beat with {type(answer).__name__}")
         standing.clock.observe(answer.cluster_time_ms, self._clock.seconds(), answer.leads)
         standing.heard = self._clock.seconds()
+        self.leads = answer.leads
         if answer.register:
             self._registered = False
             self._kicked = True

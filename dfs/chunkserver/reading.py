@@ -9,6 +9,8 @@ import errno
 import hashlib
 from typing import Protocol
 
+from attrs import frozen
+
 from dfs.chunkserver import footer as footers
 from dfs.chunkserver.errors import CorruptPiece, Unreadable
 from dfs.chunkserver.footer import BadFooter, Footer
@@ -132,6 +134,37 @@ class ChunkReader:
     def close(self) -> None:
         """Idempotent."""
         self._file.close()
+
+
+@frozen
+class First:
+    """What was read of a replica by the call that opened it.  ``last``: no more is wanted, and its file was closed."""
+
+    offset: int
+    length: int
+    blocks: list[Block]
+    last: bool
+
+
+def begin(
+    disk: IDisk, layout: Layout, ref: ChunkRef, where: str | Place | None, wanted: tuple[int, int] | None
+) -> tuple[ChunkReader, First | None]:
+    """Open a replica and, where ``wanted`` (offset and length) is within it, read the first READ bytes around it: most
+    reads then cost one call of a thread.  Raises what ChunkReader and its ``read`` do."""
+    reader = ChunkReader(disk, layout, ref, where)
+    if wanted is None or sum(wanted) > reader.footer.length:
+        return reader, None
+    start, end = covering(*wanted, reader.footer.length)
+    length = min(READ, end - start)
+    last = start + length == end
+    try:
+        first = First(start, length, reader.read(start, length), last)
+    except BaseException:
+        reader.close()
+        raise
+    if last:
+        reader.close()
+    return reader, first
 
 
 def raise_media_error(error: DiskError, offset: int | None) -> None:

@@ -81,9 +81,10 @@ class Reporting:
             line.link.stopService()
 
     def kick(self) -> None:
-        """Beat at once."""
-        for line in self._lines.values():
-            line.reporter.kick()
+        """Beat at once to who leads, for whom alone there is news; where nobody is known to lead, to everybody."""
+        reporters = [line.reporter for line in self._lines.values()]
+        for reporter in [reporter for reporter in reporters if reporter.leads] or reporters:
+            reporter.kick()
 
     def introduce(self, founding: bytes) -> None:
         """What our Hellos name from here on."""

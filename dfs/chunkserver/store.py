@@ -21,6 +21,7 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dfs.chunkserver import numbers as number_files
 from dfs.chunkserver import quarantine, reading, startup
@@ -34,7 +35,6 @@ from dfs.chunkserver.locks import RefLocks
 from dfs.chunkserver.numbers import NumberLine
 from dfs.chunkserver.packing import Packing
 from dfs.chunkserver.quarantine import Entry, Quarantine
-from dfs.chunkserver.reading import ChunkReader
 from dfs.chunkserver.records import REMOVED, SMALL, Place
 from dfs.chunkserver.reservation import Numbers
 from dfs.chunkserver.segments import SmallPut
@@ -144,7 +144,9 @@ class ChunkStore:
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Call it on a thread; disk errors come as DFSError, a failed sync fails the store for good."""
-        return Deferred.fromCoroutine(self._run(function, arguments))
+        call = object()
+        self._calls[call] = self._runtime.reactor.seconds()
+        return self._runtime.threads.run(self._guarded, function, arguments).addBoth(self._ran, call)
 
     def idle(self) -> Deferred[None]:
         """Fires when no thread works for this store: its folder may be given to another process."""
@@ -155,22 +157,19 @@ class ChunkStore:
             waiting.callback(None)
         return waiting
 
-    async def _run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        call = object()
-        self._calls[call] = self._runtime.reactor.seconds()
-        try:
-            return await self._runtime.threads.run(self._guarded, function, arguments)
-        except NotFound as error:
-            raise ReplicaNotFound(f"{self._node} does not hold this replica", nodes=(self._node,)) from error
-        except SyncFailed as error:
+    def _ran(self, result: Any, call: object) -> Any:
+        """A call on a thread ended, with a Failure or what it returned."""
+        del self._calls[call]
+        error = result.value if isinstance(result, Failure) else None
+        if isinstance(error, SyncFailed):
             self._fail(f"a sync failed, and what it covered may be lost: {error}")
+        if self._idle and not self._calls:
+            self._runtime.reactor.callLater(0, self._tell_idle)
+        if isinstance(error, NotFound):
+            raise ReplicaNotFound(f"{self._node} does not hold this replica", nodes=(self._node,)) from error
+        if isinstance(error, DiskError):
             raise dfs_error(error, self._node) from error
-        except DiskError as error:
-            raise dfs_error(error, self._node) from error
-        finally:
-            del self._calls[call]
-            if self._idle and not self._calls:
-                self._runtime.reactor.callLater(0, self._tell_idle)
+        return result
 
     def _tell_idle(self) -> None:
         """A turn after the last call: who awaited it, or waited behind it, may have begun the next one."""
@@ -307,18 +306,20 @@ class ChunkStore:
 
     # ---- reading --------------------------------------------------------------------------------
 
-    async def open_reader(self, ref: ChunkRef) -> Reading:
-        """Raises ReplicaNotFound, ReplicaCorrupt and Unreadable (and sets the replica aside), DiskFailed."""
+    async def open_reader(self, ref: ChunkRef, wanted: tuple[int, int] | None = None) -> Reading:
+        """Raises ReplicaNotFound, ReplicaCorrupt and Unreadable (and sets the replica aside), DiskFailed.  ``wanted``:
+        the offset and the length that will be read, the beginning of which is read by the thread that opens."""
         self._check_listed(ref)
         try:
-            return await self._open_reader(ref)
+            return await self._open_reader(ref, wanted)
         except (ReplicaCorrupt, ReplicaNotFound, Unreadable) as error:
             if await self.doubt(ref, str(error)) is None:
                 raise
-            return await self._open_reader(ref)
+            return await self._open_reader(ref, wanted)
 
-    async def _open_reader(self, ref: ChunkRef) -> Reading:
-        return Reading(self, ref, await self.run(ChunkReader, self.disk, self.layout, ref, self.index.place(ref)))
+    async def _open_reader(self, ref: ChunkRef, wanted: tuple[int, int] | None) -> Reading:
+        place = self.index.place(ref)
+        return Reading(self, ref, *await self.run(reading.begin, self.disk, self.layout, ref, place, wanted))
 
     async def get_small(self, refs: Sequence[ChunkRef], most: int) -> list[memoryview | DFSError]:
         """Whole small replicas, checked: see :func:`dfs.chunkserver.smallreads.get_batch`.  Raises DiskFailed."""

@@ -18,6 +18,7 @@ from dfs.metaserver.commands_moving import (
     NodeDrained,
     Place,
 )
+from dfs.metaserver.reading import Known
 from dfs.metaserver.records import Standing
 from dfs.metaserver.records_moving import Balancing, CareRecord, Wish
 from dfs.protocol.values import NodeState
@@ -39,11 +40,12 @@ class Caring:
         self._walks: dict[int, bytes] = {}
         self._next_walk: dict[int, float] = {}
         self._care = CareRecord()
+        self._known = Known(term.seams.reader, eventlog.care)
         self._next_evening = 0.0
 
     async def round(self) -> bool:
         """See dfs.metaserver.duty."""
-        self._care = await self._seams.reader.look(eventlog.care)
+        self._care = await self._known.look()
         self._weigh()
         more = False
         for number in self._seams.roster.numbers():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dfs.metaserver import queries
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import ExpireUpload
+from dfs.metaserver.reading import Known
 
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
@@ -23,11 +24,12 @@ class Expiring:
 
     def __init__(self, term: LeaderTerm) -> None:
         self._term = term
+        self._head = Known(term.seams.reader, queries.head)
 
     async def round(self) -> bool:
         """See dfs.metaserver.duty."""
         term = self._term
-        head = await term.seams.reader.look(queries.head)
+        head = await self._head.look()
         if head is None or not term.active:
             return False
         due = term.leases.expired(min(head.time_ms, term.now_ms()), MOST)

@@ -21,6 +21,7 @@ class Following:
     def __init__(self, term: LeaderTerm) -> None:
         self._term = term
         self._seams = term.seams
+        self._followed = -1
 
     async def load_nodes(self) -> None:
         """All nodes of the tables; each gets a full time-out from now (S02).  What this process knew of a node that was
@@ -49,7 +50,11 @@ class Following:
 
     async def round(self) -> bool:
         """See dfs.metaserver.duty."""
+        applied = self._seams.reader.applied
+        if applied == self._followed:
+            return False  # nothing happened
         events, overflowed = await self._seams.reader.look(self._take)
+        self._followed = applied
         if not self._term.active:
             return False
         if overflowed:

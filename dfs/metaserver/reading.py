@@ -7,7 +7,7 @@ arrived, for the quorum round that confirms this node's leadership begins after 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 
 class RaftReads(Protocol):
     """What is asked of dfs.raft.node.RaftNode."""
+
+    @property
+    def applied_index(self) -> int: ...
 
     def read_index(self) -> Deferred[int]: ...
 
@@ -68,6 +71,11 @@ class Reader:
         finally:
             self._waiting -= 1
 
+    @property
+    def applied(self) -> int:
+        """The last entry applied here of which this thread knows: while it stays, so do the tables."""
+        return self._raft.applied_index
+
     async def look(self, question: Callable[..., Result], *arguments: Any) -> Result:
         """The same on whatever is applied here now: for the leader's own duties, whose findings are proposed and
         judged anew when they are applied.  Raises RaftError."""
@@ -103,3 +111,21 @@ class Reader:
                     waiter.errback(failure)
 
         self._raft.read_index().addCallbacks(confirmed, failed)  # type: ignore[unused-awaitable]
+
+
+class Known(Generic[Result]):
+    """What the tables answer to one question of a duty: asked anew only when something was applied since, so that a
+    cluster at rest costs its threads nothing."""
+
+    def __init__(self, reader: Reader, question: Callable[[IKeyValueStore], Result]) -> None:
+        self._reader, self._question = reader, question
+        self._as_of = -1
+        self._found: Result
+
+    async def look(self) -> Result:
+        """See :meth:`Reader.look`."""
+        applied = self._reader.applied  # before the look: what is applied meanwhile is looked at the next time
+        if applied != self._as_of:
+            self._found = await self._reader.look(self._question)
+            self._as_of = applied
+        return self._found

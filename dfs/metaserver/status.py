@@ -29,6 +29,8 @@ from dfs.runtime.ticker import Ticker
 REFRESH = 1.0
 FRESH = 0.2
 """Seconds that a view counts as fresh."""
+LOOK_AGAIN = 10.0
+"""Seconds after which the tables are read though nothing was applied to them: tables that fail must not go unseen."""
 MOMENT = 0.1
 """Seconds that a request waits for a fresh view at most."""
 
@@ -59,7 +61,8 @@ class StatusView:
     ) -> None:
         self._seams, self._raft, self._term, self._pinning = seams, raft, term, pinning
         self._view: View | None = None
-        self._read_at = 0.0
+        self._read_at = self._looked_at = 0.0
+        self._as_of = -1
         self._reading: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
         self._debt = NO_DEBT
@@ -88,8 +91,11 @@ class StatusView:
             self._reading = reading if not reading.called else None
 
     async def _read(self) -> None:
+        applied, now = self._seams.reader.applied, self._seams.seconds()
         try:
-            self._view = await self._seams.reader.look(self._look)
+            if self._view is None or applied != self._as_of or now - self._looked_at >= LOOK_AGAIN:
+                self._view = await self._seams.reader.look(self._look)
+                self._as_of, self._looked_at = applied, now
         except (RaftError, StoreError):
             return  # starting, stopping, or at its end: the last view stands
         finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dfs.metaserver import queries
 from dfs.metaserver.answers import Changed
 from dfs.metaserver.commands import AdvanceTime
+from dfs.metaserver.reading import Known
 
 if TYPE_CHECKING:
     from dfs.metaserver.leading import LeaderTerm
@@ -20,11 +21,12 @@ class Timekeeping:
 
     def __init__(self, term: LeaderTerm) -> None:
         self._term = term
+        self._head = Known(term.seams.reader, queries.head)
 
     async def round(self) -> bool:
         """See dfs.metaserver.duty."""
         term = self._term
-        head = await term.seams.reader.look(queries.head)
+        head = await self._head.look()
         if head is not None:
             term.clock.applied(head.time_ms, term.seams.seconds())
             if term.now_ms() - head.time_ms >= QUIET_MS:

@@ -211,6 +211,11 @@ class RaftNode:
         except Stopped as error:
             return fail(error)
 
+    @property
+    def applied_index(self) -> int:
+        """The last entry that the state machine has applied, as far as this thread was told; 0 before it runs."""
+        return self._running.core.applied_index if self._running is not None else 0
+
     def status(self) -> RaftStatus:
         """See IRaft."""
         return status_of(self.config, self._running)

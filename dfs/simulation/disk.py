@@ -234,7 +234,7 @@ class SimulatedDisk:
         """Rot: the byte at ``offset`` changes, on the platter too, and no operation tells."""
         inode = self._find(path)
         assert isinstance(inode, Inode), path
-        inode.content[offset] ^= mask
+        inode.overwrite(offset, bytes([inode.content[offset] ^ mask]))
 
     def take_cost(self) -> float:
         """Seconds that the operations since the last call took."""

@@ -11,6 +11,7 @@ durable, never these (S31; Rebello et al., ATC 2020), though they are read until
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 from attrs import define
@@ -52,6 +53,7 @@ class Inode:
         self.modified = 0.0
         self.reserved = 0
         self._changes: list[Change] = []
+        self._sums: dict[int, bytes] = {}
 
     @property
     def charge(self) -> int:
@@ -63,12 +65,26 @@ class Inode:
         """Some change may be undone by a crash."""
         return bool(self._changes)
 
+    def sum(self, length: int) -> bytes:
+        """SHA-256 of the first bytes, for those who look again and again: worked out once until they change."""
+        found = self._sums.get(length)
+        if found is None:
+            found = self._sums[length] = hashlib.sha256(memoryview(self.content)[:length]).digest()
+        return found
+
+    def overwrite(self, offset: int, content: bytes) -> None:
+        """Other bytes are there, on the platter too, as if they always had been."""
+        self._sums.clear()
+        self.content[offset : offset + len(content)] = content
+
     def write(self, offset: int, content: bytes) -> None:
+        self._sums.clear()
         before = bytes(self.content[offset : offset + len(content)])
         self._changes.append(Change(offset, content, before, len(self.content)))
         _write(self.content, offset, content)
 
     def truncate(self, length: int) -> None:
+        self._sums.clear()
         self._changes.append(Change(length, None, bytes(self.content[length:]), len(self.content)))
         _truncate(self.content, length)
 
@@ -89,6 +105,7 @@ class Inode:
 
     def crash(self, random: random.Random) -> None:
         """Keep what was synced and, of the rest, whatever the random draws."""
+        self._sums.clear()
         changes, self._changes = self._changes, []
         for change in reversed(changes):
             if change.content is None:

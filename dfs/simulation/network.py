@@ -85,6 +85,7 @@ class SimulatedNetwork:
     def __init__(self, clock: HeapClock, random: random.Random, trace: Callable[[str], None] | None = None) -> None:
         self.clock = clock
         self._draw = random.random
+        self._arriving = self._arrive  # bound once, not for each packet
         self._trace = trace if trace is not None else lambda line: None
         self.window = 256 * 1024
         self.latency = 0.0002
@@ -240,7 +241,7 @@ class SimulatedNetwork:
         if arrival < source.last_arrival:
             arrival = source.last_arrival
         source.last_arrival = arrival
-        self.clock.post_at(arrival, self._arrive, link, target_ip, source, source.peer, kind, content)
+        self.clock.post_at(arrival, self._arriving, link, target_ip, source, source.peer, kind, content)
 
     def _passes(self, source: str, target: str) -> bool:
         return not self.link(source, target).blocked and target in self._powered

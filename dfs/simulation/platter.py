@@ -20,6 +20,12 @@ def peek_part(disk: SimulatedDisk, path: str, offset: int, length: int) -> bytes
     return bytes(inode.content[offset : offset + length]) if isinstance(inode, Inode) else b""
 
 
+def sum_of(disk: SimulatedDisk, path: str, length: int) -> bytes:
+    """SHA-256 of a file's first bytes; b"" if it has not so many, or there is none."""
+    inode = disk.tree.find(path)
+    return inode.sum(length) if isinstance(inode, Inode) and len(inode.content) >= length else b""
+
+
 def length_of(disk: SimulatedDisk, path: str) -> int:
     """Of a file, 0 if there is none."""
     inode = disk.tree.find(path)
@@ -83,5 +89,5 @@ def overwrite(disk: SimulatedDisk, path: str, offset: int, content: bytes) -> by
     assert isinstance(inode, Inode), path
     before = bytes(inode.content[offset : offset + len(content)])
     assert len(before) == len(content), f"{path} ends before {offset + len(content)}"
-    inode.content[offset : offset + len(content)] = content
+    inode.overwrite(offset, content)
     return before

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from itertools import chain
 
 from attrs import frozen
 
@@ -32,7 +31,7 @@ from dfs.raft.core.types import Role
 from dfs.simulation.cluster import DATA, SimulatedCluster
 from dfs.simulation.inspection import core_of, glance, head_of, machine_of, orders_of, store_of, term_of
 from dfs.simulation.packed import PackedReplicas
-from dfs.simulation.platter import paths, peek
+from dfs.simulation.platter import paths, sum_of
 from dfs.simulation.raftwatch import RaftWatch
 
 LOOKS_A_TICK = 5
@@ -216,11 +215,9 @@ class Promise:
     def holds(self, node: str, chunk: Chunk) -> bool:
         """Whether a chunk server's disk has these very bytes under this generation."""
         disk, record = self.cluster.chunks[node].host.disk, chunk.record
-        alone = peek(disk, self.path(chunk))
-        found = [] if alone is None else [alone[: record.length]]
-        return any(
+        return sum_of(disk, self.path(chunk), record.length) == record.sha256 or any(
             len(content) == record.length and hashlib.sha256(content).digest() == record.sha256
-            for content in chain(found, self._packed.contents(disk, chunk.ref))
+            for content in self._packed.contents(disk, chunk.ref)
         )
 
     async def settled(self, timeout: float) -> None:

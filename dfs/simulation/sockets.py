@@ -18,7 +18,7 @@ import errno
 import os
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -119,13 +119,13 @@ class SimulatedSocket:
             raise os_error(errno.EWOULDBLOCK)
         if not content:  # Twisted asks for this when it closes
             return 0
-        accepted = bytes(content[:room])
+        accepted = bytes(content if len(content) <= room else content[:room])
         self.unread += len(accepted)
         self.network.send_bytes(self, accepted)
         return len(accepted)
 
-    def sendmsg(self, pieces: Iterable[bytes | memoryview]) -> int:
-        return self.send(b"".join(pieces))
+    def sendmsg(self, pieces: Sequence[bytes | memoryview]) -> int:
+        return self.send(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def recvmsg_into(self, buffers: list[memoryview]) -> tuple[int, list[Any], int, None]:
         """As of the socket module: the bytes fill one buffer after the other."""
