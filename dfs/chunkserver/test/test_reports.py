@@ -16,6 +16,11 @@ from dfs.protocol.listen import ServerFactory
 from dfs.protocol.values import FileId, Generation, Role
 
 
+def beats_of(meta: FakeMeta) -> list[m.Heartbeat]:
+    """Those that it heard."""
+    return [heard for heard in meta.heard if isinstance(heard, m.Heartbeat)]
+
+
 class InventoryTests(SynchronousTestCase):
     def test_beats_go_on_beside_an_inventory(self) -> None:
         """A long inventory, slowly taken, holds up no beat: it must not make its own node a dead one (S02)."""
@@ -84,7 +89,7 @@ class MembersTests(SynchronousTestCase):
         self.cluster.world.run(seconds)
         del meta.heard[:]
         self.cluster.world.run(seconds)
-        return sum(isinstance(heard, m.Heartbeat) for heard in meta.heard)
+        return len(beats_of(meta))
 
     def test_new_members_hear_it(self) -> None:
         """A member that was let in is reported to like the others, one that was removed is not any more, and none is
@@ -97,6 +102,28 @@ class MembersTests(SynchronousTestCase):
         self.assertEqual((self.beats(second), self.beats(first)), (alone, alone))
         self.members = ("meta-1",)
         self.assertEqual((self.beats(second), self.beats(first)), (0, alone))
+
+    def test_news_go_to_the_leader(self) -> None:
+        """An early beat, which brings news, goes to who leads; to everybody where nobody is known to lead."""
+        first, second = self.cluster.meta, self.add("meta-2")
+        self.members = ("meta-1", "meta-2")
+        second.leads = False
+        self.beats(second)
+        reporting = self.cluster.servers[1]._reporting
+        assert reporting is not None
+
+        def early() -> tuple[int, int]:
+            del second.heard[:]
+            self.cluster.world.run_until(lambda: bool(beats_of(second)))  # so that the next in turn are a while off
+            del first.heard[:], second.heard[:]
+            reporting.kick()
+            self.cluster.world.run(0.5)
+            return len(beats_of(first)), len(beats_of(second))
+
+        self.assertEqual(early(), (1, 0))
+        first.leads = False
+        self.beats(first)
+        self.assertEqual(early(), (1, 1))
 
     def test_other_spelling(self) -> None:
         """A member that is reached under an address that was given is not dialed under its own as well."""
