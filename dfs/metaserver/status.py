@@ -1,7 +1,7 @@
 """Answers GetStatus at once, on any node and during an election (leader or not, slow disk or not).
 
-What the tables say is read on their lane every second and kept; a request asks for a fresh look but never waits for it
-longer than a moment.
+What the tables say is read on their lane every second in which something was applied, and kept; a request asks for a
+fresh look but never waits for it longer than a moment.
 """
 
 from __future__ import annotations
