@@ -68,25 +68,27 @@ class Calls:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.seconds: dict[str, float] = defaultdict(float)
-        self._put, self._make = HeapClock._put, HeapCall.make
+        self._kept = HeapClock.post, HeapClock.post_at, HeapCall.make
 
     def __enter__(self) -> Calls:
         """Every posted call is wrapped, and every other one where it is made."""
 
-        def put(clock: HeapClock, entry: Any, delay: float) -> None:
-            time, sequence, owner, function, what = entry
-            if function is not None:
-                what, function = (function, what), self._posted
-            self._put(clock, (time, sequence, owner, function, what), delay)
+        posted, posted_at, made = self._kept
+
+        def post(clock: HeapClock, owner: Any, delay: float, function: Callable[..., Any], *arguments: Any) -> None:
+            posted(clock, owner, delay, self._posted, function, arguments)
+
+        def post_at(clock: HeapClock, time: float, function: Callable[..., Any], *arguments: Any) -> None:
+            posted_at(clock, time, self._posted, function, arguments)
 
         def make(call: HeapCall) -> None:
-            self._timed(call.function, self._make, call)
+            self._timed(call.function, made, call)
 
-        HeapClock._put, HeapCall.make = put, make  # type: ignore[method-assign,assignment]
+        HeapClock.post, HeapClock.post_at, HeapCall.make = post, post_at, make  # type: ignore[method-assign,assignment]
         return self
 
     def __exit__(self, *error: object) -> None:
-        HeapClock._put, HeapCall.make = self._put, self._make  # type: ignore[method-assign]
+        HeapClock.post, HeapClock.post_at, HeapCall.make = self._kept  # type: ignore[method-assign]
 
     def _posted(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._timed(function, function, *arguments)

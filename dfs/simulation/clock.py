@@ -148,18 +148,24 @@ class HeapClock:
         self._sequence = sequence = self._sequence + 1
         time = self.now + delay
         call = HeapCall(self, owner, time, function, args, kwargs, sequence)
-        self._put((time, sequence, owner, None, call), delay)
+        if delay > 0:
+            heappush(self._heap, (time, sequence, owner, None, call))
+        else:
+            self._put((time, sequence, owner, None, call), delay)
         return call
 
     def post(self, owner: Owner, delay: float, function: Callable[..., Any], *args: Any) -> None:
         """As ``schedule``, for what nobody cancels or moves."""
         self._sequence = sequence = self._sequence + 1
-        self._put((self.now + delay, sequence, owner, function, args), delay)
+        if delay > 0:
+            heappush(self._heap, (self.now + delay, sequence, owner, function, args))
+        else:
+            self._put((self.now, sequence, owner, function, args), delay)
 
     def post_at(self, time: float, function: Callable[..., Any], *args: Any) -> None:
         """Have the world's call made at exactly ``time`` (a delay would be rounded), not before now."""
         self._sequence = sequence = self._sequence + 1
-        self._put((max(time, self.now), sequence, self, function, args), 1.0)
+        heappush(self._heap, (max(time, self.now), sequence, self, function, args))
 
     def _put(self, entry: Entry, delay: float) -> None:
         if delay > 0:
