@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from dfs.chunkserver.handles import Reading
 from dfs.chunkserver.putmany import refusal_of
-from dfs.chunkserver.reading import Digest, covering
+from dfs.chunkserver.reading import Digest, Wanted, covering
 from dfs.chunkserver.sending import Sender
 from dfs.chunkserver.store import ChunkStore
 from dfs.chunkserver.traffic import ClientTraffic
@@ -67,7 +67,7 @@ class Gets:
         self._opening += 1  # until it is among the running
         self._hosts[host] += 1
         try:
-            reading = await self._store.open_reader(ref, (request.offset, request.length))
+            reading = await self._store.open_reader(ref, Wanted(request.offset, request.length))
         except BaseException:
             self._leave(host)
             raise

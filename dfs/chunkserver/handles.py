@@ -51,7 +51,8 @@ class Writing:
 
 
 class Reading:
-    """One replica open for reading; one call at a time, then :meth:`close`.  ``first``: what was read already."""
+    """One replica open for reading; one call at a time, then :meth:`close`.  ``first``: what was read already;
+    where that is all that was wanted the file is closed, and nothing else may be read."""
 
     def __init__(self, store: ChunkStore, ref: ChunkRef, reader: ChunkReader, first: First | None = None) -> None:
         self._store, self._ref, self._reader, self._first = store, ref, reader, first
@@ -67,8 +68,10 @@ class Reading:
         """Verified blocks from a piece's start, hashed into ``digest``.  Raises ReplicaCorrupt and Unreadable after
         setting the replica aside, DiskFailed."""
         first, self._first = self._first, None
-        if first is not None and (offset, length, digest) == (first.offset, first.length, None):
+        named = offset, min(length, self.footer.length - offset)
+        if first is not None and named == (first.offset, first.length) and digest is first.digest:
             return first.blocks
+        assert self._open, f"other bytes than were named: {named}"
         self._busy = True
         try:
             blocks: list[Block] = await self._store.run(self._reader.read, offset, length, digest)

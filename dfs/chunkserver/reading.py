@@ -137,28 +137,38 @@ class ChunkReader:
 
 
 @frozen
+class Wanted:
+    """What is going to be read of a replica, and what hashes it."""
+
+    offset: int
+    length: int
+    digest: Digest | None = None
+
+
+@frozen
 class First:
     """What was read of a replica by the call that opened it.  ``last``: no more is wanted, and its file was closed."""
 
     offset: int
     length: int
+    digest: Digest | None
     blocks: list[Block]
     last: bool
 
 
 def begin(
-    disk: IDisk, layout: Layout, ref: ChunkRef, where: str | Place | None, wanted: tuple[int, int] | None
+    disk: IDisk, layout: Layout, ref: ChunkRef, where: str | Place | None, wanted: Wanted | None
 ) -> tuple[ChunkReader, First | None]:
-    """Open a replica and, where ``wanted`` (offset and length) is within it, read the first READ bytes around it: most
-    reads then cost one call of a thread.  Raises what ChunkReader and its ``read`` do."""
+    """Open a replica and, where ``wanted`` is within it, read the first READ bytes around that: most reads then cost
+    one call of a thread.  Raises what ChunkReader and its ``read`` do."""
     reader = ChunkReader(disk, layout, ref, where)
-    if wanted is None or sum(wanted) > reader.footer.length:
+    if wanted is None or wanted.offset + wanted.length > reader.footer.length:
         return reader, None
-    start, end = covering(*wanted, reader.footer.length)
+    start, end = covering(wanted.offset, wanted.length, reader.footer.length)
     length = min(READ, end - start)
     last = start + length == end
     try:
-        first = First(start, length, reader.read(start, length), last)
+        first = First(start, length, wanted.digest, reader.read(start, length, wanted.digest), last)
     except BaseException:
         reader.close()
         raise

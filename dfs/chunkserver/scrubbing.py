@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from dfs.chunkserver import scrubpass
 from dfs.chunkserver.handles import Reading
-from dfs.chunkserver.reading import READ
+from dfs.chunkserver.reading import READ, Digest, Wanted
 from dfs.chunkserver.scrubpass import Pass
 from dfs.chunkserver.store import ChunkStore
 from dfs.protocol.errors import DFSError, DiskFailed, ReplicaCorrupt, ReplicaNotFound
@@ -162,10 +162,11 @@ class Scrubber:
         ref = ChunkRef(held.file_id, held.index, held.generation)
         if self._store.index.get(ref) != held:
             return
+        digest = hashlib.sha256()
         try:
-            reading = await self._store.open_reader(ref)
+            reading = await self._store.open_reader(ref, Wanted(0, held.length, digest))
             try:
-                await self._read(ref, reading)
+                await self._read(ref, reading, digest)
             finally:
                 reading.close()
         except (ReplicaCorrupt, ReplicaNotFound):
@@ -174,8 +175,7 @@ class Scrubber:
             _log.warn("the scrub passes over {ref}: {error}", ref=ref, error=error)
             await self._wait(STEP)
 
-    async def _read(self, ref: ChunkRef, reading: Reading) -> None:
-        digest = hashlib.sha256()
+    async def _read(self, ref: ChunkRef, reading: Reading, digest: Digest) -> None:
         length = reading.footer.length
         for offset in range(0, length, READ):
             if not self._running:

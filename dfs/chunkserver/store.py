@@ -35,6 +35,7 @@ from dfs.chunkserver.locks import RefLocks
 from dfs.chunkserver.numbers import NumberLine
 from dfs.chunkserver.packing import Packing
 from dfs.chunkserver.quarantine import Entry, Quarantine
+from dfs.chunkserver.reading import Wanted
 from dfs.chunkserver.records import REMOVED, SMALL, Place
 from dfs.chunkserver.reservation import Numbers
 from dfs.chunkserver.segments import SmallPut
@@ -306,9 +307,9 @@ class ChunkStore:
 
     # ---- reading --------------------------------------------------------------------------------
 
-    async def open_reader(self, ref: ChunkRef, wanted: tuple[int, int] | None = None) -> Reading:
-        """Raises ReplicaNotFound, ReplicaCorrupt and Unreadable (and sets the replica aside), DiskFailed.  ``wanted``:
-        the offset and the length that will be read, the beginning of which is read by the thread that opens."""
+    async def open_reader(self, ref: ChunkRef, wanted: Wanted | None = None) -> Reading:
+        """Raises ReplicaNotFound, ReplicaCorrupt and Unreadable (and sets the replica aside), DiskFailed.
+        The beginning of what is ``wanted`` is read by the thread that opens."""
         self._check_listed(ref)
         try:
             return await self._open_reader(ref, wanted)
@@ -317,7 +318,7 @@ class ChunkStore:
                 raise
             return await self._open_reader(ref, wanted)
 
-    async def _open_reader(self, ref: ChunkRef, wanted: tuple[int, int] | None) -> Reading:
+    async def _open_reader(self, ref: ChunkRef, wanted: Wanted | None) -> Reading:
         place = self.index.place(ref)
         return Reading(self, ref, *await self.run(reading.begin, self.disk, self.layout, ref, place, wanted))
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from dfs.chunkserver import footer as footers
 from dfs.chunkserver import scrubbing, scrubpass
 from dfs.chunkserver.damage import Damage
-from dfs.chunkserver.reading import read_footer
+from dfs.chunkserver.reading import Wanted, read_footer
 from dfs.chunkserver.scrubbing import Scrubber
 from dfs.chunkserver.scrubpass import IDLE_RATE, MAX_RATE, SLOT, Pass
 from dfs.chunkserver.test.fakes import content_of, fake_runtime
@@ -89,9 +89,9 @@ class ScrubTests(StoreCase):
         self.store.doubts.on_damage = self.told.append
         real = self.store.open_reader
 
-        async def open_reader(ref: ChunkRef) -> object:
+        async def open_reader(ref: ChunkRef, wanted: Wanted | None = None) -> object:
             self.seen.append(ref.index)
-            return await real(ref)
+            return await real(ref, wanted)
 
         self.patch(self.store, "open_reader", open_reader)
         scrubber = Scrubber(self.runtime, self.store, PERIOD, lambda: self.busy)
