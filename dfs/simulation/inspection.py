@@ -24,12 +24,10 @@ def core_of(server: MetaServer) -> RaftCore | None:
 
 def glance(server: MetaServer) -> tuple[object, ...] | None:
     """All that is judged of it at any time: equal where there is nothing new, for most looks find nothing new."""
-    raft, term, machine = server._raft, server._term, server._machine
-    if raft is None or not raft._serving:
+    running = None if server._raft is None else server._raft._running
+    if running is None or not running.serving:
         return None
-    core = raft._core
-    if core is None:
-        return None
+    term, machine, core = server._term, server._machine, running.core
     s = core._state
     log, head = s.log, None if machine is None or server.stopped else machine._head
     serves = term is not None and term.loaded
