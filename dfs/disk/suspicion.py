@@ -12,9 +12,12 @@ system does not tell its starts apart an operator removes it.  Everything here b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from twisted.logger import Logger
 
-from dfs.disk.errors import DiskError
+from dfs.disk.errors import DiskError, SyncFailed
 from dfs.disk.interfaces import IDisk
 
 _log = Logger()
@@ -30,6 +33,16 @@ def leave(disk: IDisk, folder: str) -> None:
         disk.open(f"{folder}/{STEM}{disk.boot_id() or UNKNOWN}", create=True).close()
     except DiskError as error:
         _log.critical("no mark of the failed sync can be left ({error}): do not start before a reboot", error=error)
+
+
+@contextmanager
+def marking(disk: IDisk, folder: str) -> Iterator[None]:
+    """What syncs in ``folder`` itself: a failure is marked there, and goes on."""
+    try:
+        yield
+    except SyncFailed:
+        leave(disk, folder)
+        raise
 
 
 def doubt(disk: IDisk, folder: str) -> str | None:

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from errno import EIO
 from itertools import islice
 from struct import Struct
 from typing import Any
@@ -41,7 +42,7 @@ from berkeleydb import db as bdb
 from crc32c import crc32c
 from zope.interface import implementer
 
-from dfs.disk.errors import DiskError
+from dfs.disk.errors import DiskError, SyncFailed
 from dfs.disk.interfaces import IDisk, IDiskLock
 from dfs.kv.engines import CACHE
 from dfs.kv.errors import StoreCorrupt
@@ -96,7 +97,8 @@ class BerkeleyStore:
     engine = "berkeleydb"
 
     def __init__(self, disk: IDisk, folder: str, lock: IDiskLock | None = None, cache: int = CACHE) -> None:
-        self._guard = Guard(f"berkeleydb store {folder}")
+        self._guard = Guard(f"berkeleydb store {folder}", disk, folder)
+        self._folder = folder
         self._slot = SnapshotSlot()
         self._lock = lock
         self._logged = 0
@@ -221,9 +223,11 @@ class BerkeleyStore:
 
     def _checkpoint(self) -> None:
         self._witness.watch()
-        self._environment.log_flush()
+        with _syncing(self._folder):
+            self._environment.log_flush()
         self._witness.confirm_names()  # pages may become durable only after the log that they count on
-        self._environment.txn_checkpoint(0, 0, bdb.DB_FORCE)
+        with _syncing(self._folder):
+            self._environment.txn_checkpoint(0, 0, bdb.DB_FORCE)
         self._witness.confirm()
         self._environment.log_archive(bdb.DB_ARCH_REMOVE)
         self._logged = 0
@@ -232,7 +236,8 @@ class BerkeleyStore:
         self._guard.check()
         with self._failing():
             self._witness.watch()
-            self._environment.log_flush()
+            with _syncing(self._folder):
+                self._environment.log_flush()
             self._witness.confirm()
 
     def snapshot(self) -> StoreSnapshot:
@@ -259,6 +264,17 @@ class BerkeleyStore:
             self._witness.close()
             if self._lock is not None:
                 self._lock.release()
+
+
+@contextmanager
+def _syncing(folder: str) -> Iterator[None]:
+    """Tell a sync that failed by its own error; the engine's number for a full disk is another."""
+    try:
+        yield
+    except bdb.DBError as error:
+        if error.args and error.args[0] == EIO:
+            raise SyncFailed(folder, str(error), EIO) from error
+        raise
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from dfs.disk import suspicion
 from dfs.disk.interfaces import IDisk, IDiskLock
-from dfs.kv.errors import WrongStore
+from dfs.kv.errors import StoreFailed, WrongStore
 from dfs.kv.interfaces import IKeyValueStore
 
 BERKELEYDB = "berkeleydb"
@@ -33,7 +34,12 @@ def open_engine(
     """Open or make a store of that engine in its own folder.
 
     The caller holds a lock over ``folder``; given as ``lock`` the store releases it at its close.
+    Raises StoreFailed where a sync failed in it since the machine was started.
     """
+    with suspicion.marking(disk, folder):
+        disk.make_folders(folder)
+    if doubt := suspicion.doubt(disk, folder):
+        raise StoreFailed(doubt)
     if engine == MEMORY:
         from dfs.kv.memory import MemoryStore
 

@@ -21,9 +21,10 @@ import re
 from attrs import frozen
 from crc32c import crc32c
 
+from dfs.disk import suspicion
 from dfs.disk.interfaces import IDisk, IDiskLock
 from dfs.kv.engines import AUTO, BERKELEYDB, CACHE, SEMIDBM, is_installed, open_engine
-from dfs.kv.errors import StoreCorrupt, StoreError, WrongStore
+from dfs.kv.errors import StoreCorrupt, StoreError, StoreFailed, WrongStore
 from dfs.kv.interfaces import IKeyValueStore
 
 MARKER = "STORE"
@@ -73,14 +74,15 @@ def read_marker(disk: IDisk, folder: str) -> Marker | None:
 def write_marker(disk: IDisk, folder: str, marker: Marker) -> None:
     """Durable when it returns."""
     file = disk.open(f"{folder}/{MARKER}.new", create=True)
-    try:
-        file.truncate(0)
-        file.pwrite([marker.encode()], 0)
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(f"{folder}/{MARKER}.new", f"{folder}/{MARKER}")
-    disk.sync_folder(folder)
+    with suspicion.marking(disk, folder):
+        try:
+            file.truncate(0)
+            file.pwrite([marker.encode()], 0)
+            file.sync()
+        finally:
+            file.close()
+        disk.rename(f"{folder}/{MARKER}.new", f"{folder}/{MARKER}")
+        disk.sync_folder(folder)
 
 
 @frozen
@@ -117,10 +119,14 @@ class StoreFolder:
         self._disk = disk
         self._path = path
         self._cache = cache
-        disk.make_folders(path)
+        with suspicion.marking(disk, path):
+            disk.make_folders(path)
         self._lock = disk.lock(f"{path}/{LOCK}")
         try:
-            disk.sync_folder(path)
+            if doubt := suspicion.doubt(disk, path):
+                raise StoreFailed(doubt)
+            with suspicion.marking(disk, path):
+                disk.sync_folder(path)
             self.marker = read_marker(disk, path)
             self.choice = choose(engine, self.marker, path)
         except BaseException:

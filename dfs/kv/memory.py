@@ -35,7 +35,7 @@ class MemoryStore:
     engine = "memory"
 
     def __init__(self, disk: IDisk | None = None, folder: str = "", lock: IDiskLock | None = None) -> None:
-        self._guard = Guard(f"memory store {folder}")
+        self._guard = Guard(f"memory store {folder}", disk, folder)
         self._slot = SnapshotSlot()
         self._lock = lock
         self._values: dict[bytes, bytes] = {}

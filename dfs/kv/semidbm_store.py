@@ -91,7 +91,7 @@ class SemidbmStore:
     engine = "semidbm"
 
     def __init__(self, disk: IDisk, folder: str, lock: IDiskLock | None = None) -> None:
-        self._guard = Guard(f"semidbm store {folder}")
+        self._guard = Guard(f"semidbm store {folder}", disk, folder)
         self._slot = SnapshotSlot()
         self._lock = lock
         self._folder = folder
