@@ -53,7 +53,7 @@ def alone(folder: str, files: int) -> dict[str, Any]:
     return found
 
 
-def running(cluster: LocalCluster, folder: str, files: int) -> dict[str, Any]:
+def running(cluster: LocalCluster, folder: str, files: int, with_transfer: bool) -> dict[str, Any]:
     """The whole of it on three real members."""
     found: dict[str, Any] = {"cluster_up_seconds": adopt(cluster, folder)}
     meta = cluster.meta()
@@ -64,7 +64,8 @@ def running(cluster: LocalCluster, folder: str, files: int) -> dict[str, Any]:
     cluster.dfs("cluster", "restart", "meta-2")
     found["restart_seconds"] = time.perf_counter() - began
     found["quiet"] = apart(*LIVE, "probe", meta, str(files), "5")
-    found["transfer"] = transfer(cluster, meta, files)
+    if with_transfer:
+        found["transfer"] = transfer(cluster, meta, files)
     return found
 
 
@@ -97,6 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure metadata at several sizes.")
     parser.add_argument("--sizes", default="10000,1000000", help="numbers of files, ascending")
     parser.add_argument("--tables", help="keep the tables here, a folder a size, and use those that are there")
+    parser.add_argument("--no-transfer", action="store_true", help="leave out the member that fetches all tables")
     parser.add_argument("--json", help="write the figures there")
     parser.add_argument("--alone", nargs=2, metavar=("TABLES", "FILES"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -106,14 +108,15 @@ def main() -> None:
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="dfs-scale-") as place:
         for size in map(int, options.sizes.split(",")):
-            found[str(size)] = measured(os.path.join(options.tables or place, str(size)), place, size)
+            tables = os.path.join(options.tables or place, str(size))
+            found[str(size)] = measured(tables, place, size, not options.no_transfer)
             print(json.dumps({size: found[str(size)]}, indent=1), flush=True)
             if options.json:
                 with open(options.json, "w", encoding="utf-8") as file:
                     json.dump(found, file, indent=1)
 
 
-def measured(folder: str, place: str, files: int) -> dict[str, Any]:
+def measured(folder: str, place: str, files: int, with_transfer: bool) -> dict[str, Any]:
     """Everything at one size."""
     figures = stored(folder)
     if figures["files"] != files:
@@ -125,7 +128,7 @@ def measured(folder: str, place: str, files: int) -> dict[str, Any]:
     cluster = LocalCluster()
     prepare(cluster)
     with cluster:
-        return figures | running(cluster, folder, files)
+        return figures | running(cluster, folder, files, with_transfer)
 
 
 if __name__ == "__main__":
