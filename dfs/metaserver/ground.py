@@ -42,7 +42,10 @@ class _Rack:
         at = bisect_left(self.numbers, number)
         self.numbers.insert(at, number)
         self.weights.insert(at, 0)
-        self.places = {each: place for place, each in enumerate(self.numbers)}
+        if at == len(self.numbers) - 1:
+            self.places[number] = at
+        else:
+            self.places = {each: place for place, each in enumerate(self.numbers)}
         return at
 
 
@@ -113,7 +116,7 @@ class Ground:
 
     def _groups(self, used: Sequence[str]) -> list[tuple[Close, list[_Rack]]]:
         """The racks by how close they are to those used, the farthest first."""
-        key = tuple(used)
+        key = tuple(sorted(used))
         groups = self._known.get(key)
         if groups is None:
             if len(self._known) >= _MOST_KNOWN:

@@ -378,7 +378,7 @@ class Planner:
 
     def is_short(self) -> bool:
         """Whether some chunk that lacks copies could be given one: nothing less urgent is begun meanwhile."""
-        known = (self._backlog.most_urgent(), self._walks.again())
+        known = (self._backlog.most_urgent(), self._goes_again())
         return min((urgency for urgency in known if urgency is not None), default=Need.NOTHING) < Need.LEAVING
 
     def debt(self) -> Debt:
