@@ -16,14 +16,6 @@ from typing import Any
 from attrs import frozen
 
 TICKS = os.sysconf("SC_CLK_TCK")
-@frozen
-class Used:
-    """CPU seconds, and most bytes resident, of a command."""
-
-    cpu: float
-    peak: int
-
-
 DFS = [sys.executable, "-m", "dfs.cli.main"]
 
 
@@ -32,6 +24,14 @@ def warm(gib: int = 2) -> None:
     block = bytearray(gib << 30)
     for at in range(0, len(block), 4096):
         block[at] = 1
+
+
+@frozen
+class Used:
+    """CPU seconds, and most bytes resident, of a command."""
+
+    cpu: float
+    peak: int
 
 
 class Command:
@@ -46,13 +46,14 @@ class Command:
         )
         self._ended = threading.Event()
         self._peak = 0
-        self._watch = threading.Thread(target=self._look)
+        self._watch = threading.Thread(target=self._look, daemon=True)
         self._watch.start()
 
     def _look(self) -> None:
         """What wait4 tells counts what the parent had before exec; that of the new image ends with the process."""
-        while not self._ended.wait(self.LOOK_EVERY):
-            self._peak = peak_bytes(self._process.pid) or self._peak
+        while peak := peak_bytes(self._process.pid):
+            self._peak = peak
+            self._ended.wait(self.LOOK_EVERY)
 
     def end(self) -> tuple[dict[str, Any], Used]:
         """Its document, and what it used.  Raises RuntimeError."""
@@ -91,12 +92,7 @@ class LocalCluster:
 
     def dfs(self, *words: str) -> dict[str, Any]:
         """Run the command with --json; its document."""
-        command = [*DFS, *words, "--dir", self.dir, "--json"]
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"dfs {' '.join(words)} ended with {done.returncode}: {done.stderr}")
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        return self.start(*words).end()[0]
 
     def start(self, *words: str) -> Command:
         """Begin a command with --json and go on."""
@@ -113,18 +109,14 @@ class LocalCluster:
 
     def cpu_seconds(self) -> float:
         """CPU time that all its processes have used so far."""
-        return sum(process_cpu(node["pid"]) for node in self.nodes() if node["pid"])
+        return self.cpu_meter()()
 
     def cpu_by_kind(self) -> dict[str, float]:
         """The same for metadata nodes and for chunk servers."""
-        found = {"meta": 0.0, "chunk": 0.0}
-        for node in self.nodes():
-            if node["pid"]:
-                found[node["kind"]] += process_cpu(node["pid"])
-        return found
+        return self.kinds_meter()()
 
     def kinds_meter(self) -> Callable[[], dict[str, float]]:
-        """CPU seconds so far of the metadata nodes and of the chunk servers that run now, asked of the kernel alone."""
+        """The same of the processes that run now, asked of the kernel alone each time."""
         pids: dict[str, list[int]] = {"meta": [], "chunk": []}
         for node in self.nodes():
             if node["pid"]:
@@ -132,9 +124,9 @@ class LocalCluster:
         return lambda: {kind: sum(map(process_cpu, each)) for kind, each in pids.items()}
 
     def cpu_meter(self) -> Callable[[], float]:
-        """The same of the processes that run now, without asking the command each time."""
-        pids = [node["pid"] for node in self.nodes() if node["pid"]]
-        return lambda: sum(map(process_cpu, pids))
+        """The same for all kinds together."""
+        meter = self.kinds_meter()
+        return lambda: sum(meter().values())
 
     def resident(self) -> dict[str, int]:
         """Bytes resident of each node."""
