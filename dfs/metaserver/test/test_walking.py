@@ -211,6 +211,26 @@ class WindowTests(SynchronousTestCase):
             self.planner.node(view(number, free=10 * GIB))
         self.assertEqual(len(self.heal()), 600)
 
+    def test_surplus_does_not_wait_for_what_has_no_place(self) -> None:
+        """S13, S20: while nothing that is short can be placed anywhere, surplus may be taken away: it may be what takes
+        the room; it waits again once there is some."""
+        for number in range(3, 11):
+            self.planner.node(view(number, free=0))
+        self.planner.receive(self.table.answer(self.asked()), 0.0)
+        self.assertTrue(self.planner.is_short())
+        for step in range(500):
+            self.turn(step / 100)
+        self.assertFalse(self.planner.is_short())
+        self.planner.node(view(3, free=10 * GIB))
+        self.planner.receive(self.table.answer(self.asked()), 6.0)
+        self.assertTrue(self.planner.is_short())
+
+    def asked(self) -> Request:
+        """What is to be read next."""
+        request = self.planner.request()
+        assert request is not None
+        return request
+
 
 class SliceTests(SynchronousTestCase):
     def setUp(self) -> None:
