@@ -149,9 +149,9 @@ class Backlog:
             few, many = (idle, sources) if len(idle) <= len(sources) else (sources, idle)
             nodes = tuple(few)
             first, left = int(draw() * len(nodes)), most
+            nodes = nodes[first:] + nodes[:first]
             for at in range(0, len(nodes), TOGETHER):
-                some = (nodes[first:] + nodes[:first])[at : at + TOGETHER]
-                turns = deque((node, 0) for node in some if node in many)
+                turns = deque((node, 0) for node in nodes[at : at + TOGETHER] if node in many)
                 while turns and left:
                     node, tried = turns.popleft()
                     queue = self._of_source[node].get(urgency)
